@@ -1,0 +1,1 @@
+"""Ops of the Kimi architecture on torch tensors. Imports torch, never sglang or another room."""

@@ -1,0 +1,1 @@
+"""The mini checkpoint: the real format in small dimensions."""

@@ -1,0 +1,1 @@
+"""Messages to token ids by the Kimi prompt format. Imports neither torch nor sglang."""

@@ -1,0 +1,1 @@
+"""The out-of-tree CPU platform: what SGLang needs where no GPU platform is active."""

@@ -1,0 +1,1 @@
+"""Model classes for SGLang's ModelRegistry, one architecture a file."""
