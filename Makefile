@@ -1,0 +1,69 @@
+# Every verb builds the environment it needs; `make` alone lists the verbs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+HERE := $(CURDIR)
+PY := "$(HERE)/.venv/bin/python"
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sglang-kimi
+PORT ?= 30000
+PYTHON ?=
+export UV ?= $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
+
+# A version manager's shim may answer to a name and still not run: each candidate has to prove itself.
+FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	  if "$$p" -c 'import fcntl, ssl, sys, tomllib; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then echo "$$p"; exit 0; fi; done; \
+	echo "[venv] error: no Python 3.11 or newer that runs was found (tried $(PYTHON) python3.11" \
+	  "python3.12 python3.13 python3). Install one (Debian, Ubuntu: apt-get install python3.11" \
+	  "python3.11-venv; or: uv python install 3.11), or name one: PYTHON=/path/to/python3.11 make ..." >&2; exit 1
+ENVIRONMENT = python="$$($(FIND_PYTHON))"; "$$python" "$(HERE)/launch/environment.py"
+
+# Unit tests first, the tests with a real server last; one run, so that the last line tells it all.
+SERVER_TESTS := $(wildcard tests/server)
+TESTS := $(filter-out tests/server,$(wildcard tests/*/ tests/test_*.py)) $(SERVER_TESTS)
+
+.PHONY: help venv venv-path demo serve test unit lint fmt types clean clean-cache
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' "$(HERE)/Makefile" | sed -E 's/:[^#]*## */\t/' | \
+	  while IFS=$$'\t' read -r verb text; do printf '  make %-12s %s\n' "$$verb" "$$text"; done
+
+venv:
+	@$(ENVIRONMENT)
+
+venv-path:  ## print the environment's folder (built if needed)
+	@$(ENVIRONMENT) --print-path
+
+demo: venv  ## serve a mini checkpoint and run an agent loop on it
+	@$(PY) -P -m sglang_kimi.launch.cli demo
+
+serve: venv  ## leave a server with a mini checkpoint running on PORT=30000
+	@$(PY) -P -m sglang_kimi.launch.cli demo --serve --port $(PORT)
+
+test: venv  ## all tests: units first, then those with a real server
+	@$(PY) -m pytest -ra $(TESTS)
+
+unit: venv  ## only the quick tests without a server
+	@$(PY) -m pytest -q -m 'not server and not slow'
+
+lint: venv types  ## ruff, format check and types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+fmt: venv  ## format the code and mend what ruff can mend
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+# mypy does not follow the mapped rooms of an editable install: it gets links that look installed.
+types: venv  ## mypy --strict over the whole package
+	@rm -rf build/types && mkdir -p build/types/sglang_kimi
+	@ln -s "$(HERE)"/sglang_kimi/* build/types/sglang_kimi/
+	@ln -s "$(HERE)/parsers" "$(HERE)/kernels" "$(HERE)/launch" build/types/sglang_kimi/
+	@MYPYPATH=build/types $(PY) -m mypy --cache-dir "$(CACHE)/mypy" -p sglang_kimi
+
+clean:  ## remove what was built in this checkout
+	@rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-cache:  ## remove sets of dependencies that this checkout does not use
+	@$(ENVIRONMENT) --clean-cache
