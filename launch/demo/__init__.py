@@ -1,1 +1,1 @@
-"""`sglang-kimi demo`: a mini checkpoint, a real server and an agent loop with tools that really run."""
+"""`sglang-kimi demo`: a mini checkpoint, a real server, an agent loop whose tools really run."""
