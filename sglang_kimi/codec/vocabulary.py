@@ -7,13 +7,14 @@ and ids only: nothing of chat, of transformers or of SGLang.
 import base64
 import binascii
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import tiktoken
+
+from .cuts import TextCuts
 
 NUM_CONTROL_TOKENS: Final = 256
 RANKS_FILE: Final = "tiktoken.model"
@@ -37,21 +38,16 @@ SPLIT_PATTERN: Final = "|".join(
     )
 )
 
-# FORMAT section 2.3: where the real tokenizer cuts long texts. The cuts change ids, so they count.
-_SLICE_CHARS: Final = 400_000
-_RUN_CHARS: Final = 25_000
-_RUN: Final = re.compile(r"\s+|\S+")  # for str patterns \s is exactly str.isspace
-
 
 class VocabularyError(ValueError):
     """A tokenizer folder cannot be used; the message names the file, the place and the cure."""
 
 
 class Vocabulary:
-    """The ids of one checkpoint, both ways; immutable and shared (get it with `Vocabulary.load`).
+    """The ids of one checkpoint, both ways; immutable, shared, got by `Vocabulary.load`.
 
-    Implements `sglang_kimi.parsers.vocabulary.TokenVocabulary`. Lone surrogates, which no UTF-8 text
-    can hold, are encoded as U+FFFD.
+    Implements `sglang_kimi.parsers.vocabulary.TokenVocabulary`. Lone surrogates, which no UTF-8
+    text can hold, are encoded as U+FFFD.
     """
 
     def __init__(self, directory: Path, ranks: Sequence[bytes], config: dict[str, Any]) -> None:
@@ -133,21 +129,20 @@ class Vocabulary:
         except KeyError:
             return None
 
-    def encode_text(self, text: str) -> list[int]:
-        """Return the ids of a text as ordinary tokens: control texts in it stay plain text."""
-        return [
-            token_id
-            for piece in _pieces(_without_surrogates(text))
-            for token_id in self._encoding.encode_ordinary(piece)
-        ]
+    def encode_text(self, text: str, cuts: TextCuts | None = None) -> list[int]:
+        """Return the ids of a text as ordinary tokens: control texts in it stay plain text.
+
+        cuts: where the text stands in a longer one; None if it stands alone.
+        """
+        pieces = (cuts or TextCuts()).pieces(_without_surrogates(text))
+        encode = self._encoding.encode_ordinary
+        return [token_id for piece in pieces for token_id in encode(piece)]
 
     def encode(self, text: str) -> list[int]:
         """Return the ids as the release's tokenizer gives them: every control text is its id."""
-        return [
-            token_id
-            for piece in _pieces(_without_surrogates(text))
-            for token_id in self._encoding.encode(piece, allowed_special="all")
-        ]
+        pieces = TextCuts().pieces(_without_surrogates(text))
+        encode = self._encoding.encode
+        return [token_id for piece in pieces for token_id in encode(piece, allowed_special="all")]
 
     def decode_bytes(self, token_ids: Iterable[int]) -> bytes:
         """Return the joined bytes of ids; ValueError names an id that is out of range."""
@@ -214,7 +209,7 @@ def _read_ranks(path: Path) -> list[bytes]:
         raise VocabularyError(f"{path}: {len(ranks) - len(known)} tokens stand there twice")
     if absent := [byte for byte in range(256) if bytes([byte]) not in known]:
         raise VocabularyError(
-            f"{path}: want all 256 single bytes, {len(absent)} are absent, the first {absent[0]:#04x}"
+            f"{path}: want all 256 single bytes, {len(absent)} absent, first {absent[0]:#04x}"
         )
     return ranks
 
@@ -251,16 +246,3 @@ def _without_surrogates(text: str) -> str:
         # Joins a pair that was written as two halves; a half alone becomes U+FFFD.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Cut where the release's tokenizer cuts: every 400,000 characters, and inside long runs."""
-    for start in range(0, len(text), _SLICE_CHARS):
-        part = text[start : start + _SLICE_CHARS]
-        piece_start = 0
-        if len(part) > _RUN_CHARS:
-            for run in _RUN.finditer(part):
-                for cut in range(run.start() + _RUN_CHARS, run.end(), _RUN_CHARS):
-                    yield part[piece_start:cut]
-                    piece_start = cut
-        yield part[piece_start:]

@@ -1,0 +1,71 @@
+"""Where the release's tokenizer cuts a long text before it encodes (FORMAT section 2.3).
+
+Ids differ at a cut, so equal ids need equal cuts. They are counted over a whole prompt, control
+texts included, because that is what the reference path encodes: `TextCuts` carries the count on.
+"""
+
+import re
+from typing import Final
+
+_SLICE_CHARS: Final = 400_000
+_RUN_CHARS: Final = 25_000
+_RUN: Final = re.compile(r"\s+|\S+")  # for str patterns, \s is exactly str.isspace
+
+
+class TextCuts:
+    """Counts the characters of one prompt; give it every piece of the prompt's text in order.
+
+    A new slice begins every 400,000 characters; within a slice, a run of only white space or only
+    other characters is cut before it would pass 25,000.
+    """
+
+    def __init__(self) -> None:
+        """Start at the beginning of a prompt."""
+        self._slice_chars = 0
+        self._run_chars = 0
+        self._run_is_space = False
+
+    def pieces(self, text: str) -> list[str]:
+        """Return `text` cut into what is encoded alone, and count its characters."""
+        if self._fits(text):
+            self._count_last_run(text)
+            self._slice_chars += len(text)
+            return [text] if text else []
+        borders = [0, *self._cut(text), len(text)]
+        return [text[i:j] for i, j in zip(borders, borders[1:], strict=False) if i < j]
+
+    def _fits(self, text: str) -> bool:
+        return (
+            self._slice_chars + len(text) <= _SLICE_CHARS
+            and self._run_chars + len(text) <= _RUN_CHARS
+        )
+
+    def _count_last_run(self, text: str) -> None:
+        if not text:
+            return
+        is_space = text[-1].isspace()
+        length = len(text) - len(text.rstrip()) if is_space else len(text.rsplit(None, 1)[-1])
+        if length == len(text) and is_space == self._run_is_space:
+            length += self._run_chars
+        self._run_chars, self._run_is_space = length, is_space
+
+    def _cut(self, text: str) -> list[int]:
+        cuts: list[int] = []
+        start = 0
+        while start < len(text):
+            if self._slice_chars == _SLICE_CHARS:
+                cuts.append(start)
+                self._slice_chars = self._run_chars = 0
+            end = min(len(text), start + _SLICE_CHARS - self._slice_chars)
+            for run in _RUN.finditer(text, start, end):
+                cuts += self._cut_run(run.start(), run.end(), text[run.start()].isspace())
+            self._slice_chars += end - start
+            start = end
+        return cuts
+
+    def _cut_run(self, start: int, end: int, is_space: bool) -> range:
+        if is_space != self._run_is_space:
+            self._run_chars, self._run_is_space = 0, is_space
+        cuts = range(start + _RUN_CHARS - self._run_chars, end, _RUN_CHARS)
+        self._run_chars = end - cuts[-1] if cuts else self._run_chars + end - start
+        return cuts

@@ -1,0 +1,122 @@
+"""Tool-call ids as the model knows them: `functions.NAME:INDEX`, counted over the conversation.
+
+The model stops acting when its history holds ids of another shape, so a history that went through
+another model, a gateway or a client's sanitizer gets native ids before it is rendered.
+"""
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+from . import messages as fields
+from .messages import PromptError
+
+ToolCallIdMode = Literal["verbatim", "normal"]
+
+# Nine digits at most: an id is a short label, and int() refuses thousands of digits.
+_NATIVE_ID: Final = re.compile(r"functions\.(?P<name>.*):(?P<index>0|[1-9][0-9]{0,8})", re.DOTALL)
+
+
+class ToolCallIds(Protocol):
+    """Names calls and results of one conversation; ask in message order, once per message."""
+
+    def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
+        """Return the ids of an assistant message's calls."""
+
+    def for_result(self, message: Mapping[str, Any], where: str) -> str:
+        """Return the id of the call that a tool message answers."""
+
+
+def naming(mode: ToolCallIdMode) -> ToolCallIds:
+    """Return the naming of one conversation: the client's ids or the model's."""
+    if mode == "verbatim":
+        return _VerbatimIds()
+    if mode == "normal":
+        return _NativeIds()
+    raise ValueError(f"tool_call_ids: want 'verbatim' or 'normal', got {mode!r}")
+
+
+def history_call_ids(
+    messages: Sequence[Mapping[str, Any]], mode: ToolCallIdMode = "normal"
+) -> list[str]:
+    """Return the ids of all calls of a conversation as they are rendered, in order."""
+    ids = naming(mode)
+    found: list[str] = []
+    for index, message in enumerate(fields.check_objects(messages, "messages")):
+        where = f"messages[{index}]"
+        role = fields.role(message, where)
+        if role == "assistant":
+            found += ids.for_calls(message, where)
+        elif role == "tool":
+            ids.for_result(message, where)
+    return found
+
+
+def count_history_calls(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of calls in a conversation."""
+    return len(history_call_ids(messages))
+
+
+class _VerbatimIds:
+    def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
+        ids = []
+        for index, call in enumerate(fields.tool_calls(message, where)):
+            value = call.get("id")
+            if not isinstance(value, str):
+                raise PromptError(
+                    f"{where}.tool_calls[{index}].id", "a text (normal ids need none)", value
+                )
+            ids.append(value)
+        return ids
+
+    def for_result(self, message: Mapping[str, Any], where: str) -> str:
+        return fields.tool_call_id(message, where)
+
+
+class _NativeIds:
+    """What it gives depends on earlier messages only, so a longer history keeps its prefix.
+
+    An id that is native already, names its own function and was not used before is kept: it is what
+    the model wrote, and so stays what the prefix cache holds. Any other id gets the index after the
+    highest one so far, so that no id ever repeats.
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._next_index = 0
+        self._unanswered: dict[str, deque[str]] = {}
+        self._answered: dict[str, str] = {}
+
+    def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
+        calls = fields.tool_calls(message, where)
+        for call in calls:  # a turn that repeats an earlier turn's id takes over its results
+            self._unanswered.pop(str(call.get("id")), None)
+        natives = []
+        for index, call in enumerate(calls):
+            original = str(call.get("id"))
+            native = self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
+            self._unanswered.setdefault(original, deque()).append(native)
+            natives.append(native)
+        return natives
+
+    def for_result(self, message: Mapping[str, Any], where: str) -> str:
+        original = fields.tool_call_id(message, where)
+        if waiting := self._unanswered.get(original):
+            self._answered[original] = waiting.popleft()
+        if original not in self._answered:
+            self._take(original)  # its call is not in the history; no call may get its id
+            return original
+        return self._answered[original]
+
+    def _native(self, original: str, name: str) -> str:
+        match = _NATIVE_ID.fullmatch(original)
+        is_own = match is not None and match["name"] == name and original not in self._used
+        native = original if is_own else f"functions.{name}:{self._next_index}"
+        self._take(native)
+        return native
+
+    def _take(self, call_id: str) -> None:
+        self._used.add(call_id)
+        if match := _NATIVE_ID.fullmatch(call_id):
+            self._next_index = max(self._next_index, int(match["index"]) + 1)
