@@ -24,6 +24,10 @@ BYTES_PER_ELEMENT: Final[Mapping[str, int]] = {"BF16": 2, "I32": 4, "F32": 4}
 Table = dict[str, "TensorSpec"]
 
 
+class CheckpointError(ValueError):
+    """A checkpoint's files do not hold what its config calls for: copy or convert it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Shape and safetensors storage type of one tensor."""

@@ -1,0 +1,98 @@
+"""MLA attention for the CPU platform, in the place of SGLang's "torch_native" for MLA models.
+
+The name is kept: SGLang switches graphs off and picks torch forms of its helpers by it. In-tree
+torch_native pads every query to the whole sequence and holds all scores at once, so a long prompt
+ends the process; ours takes blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from sglang_kimi.kernels.mla.absorbed import mla_absorbed
+
+from ..seams import require
+
+
+def register_attention() -> None:
+    """Put our MLA backend behind "torch_native" and choose the absorbed MLA form for it."""
+    from sglang.srt.models.deepseek_common.attention_forward_methods.forward_methods import (
+        AttnForwardMethod,
+    )
+
+    require("mla_forward_method")("torch_native", lambda attn, batch: AttnForwardMethod.MLA)
+    registered = require("attention_backends_table")
+    in_tree = registered["torch_native"]
+
+    def create(runner: Any) -> Any:
+        return create_mla_backend(runner) if runner.use_mla_backend else in_tree(runner)
+
+    registered["torch_native"] = create
+
+
+def create_mla_backend(runner: Any) -> Any:
+    """Return the attention backend of one model runner."""
+    from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
+    from sglang.srt.mem_cache.memory_pool import KVWriteLoc
+
+    class KimiCpuMlaBackend(TorchNativeAttnBackend):  # type: ignore[misc]
+        """Absorbed MLA over the latent cache, sequence by sequence."""
+
+        def get_cuda_graph_seq_len_fill_value(self) -> int:
+            """Return the length of padded sequences (asked even where graphs are off)."""
+            return 1
+
+        def _write(self, layer: Any, forward_batch: Any, k: Any, v: Any) -> None:
+            location = KVWriteLoc(forward_batch.out_cache_loc, None)
+            self.token_to_kv_pool.set_kv_buffer(layer, location, k, v)
+
+        def _attend(self, q: Any, layer: Any, forward_batch: Any, query_lens: list[int]) -> Any:
+            query = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim)
+            cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
+            cache = cache.view(cache.shape[0], -1)
+            output = query.new_zeros(query.shape[0], layer.tp_q_head_num, layer.v_head_dim)
+            start = 0
+            rows = forward_batch.req_pool_indices.tolist()
+            for row, seq_len, length in zip(
+                rows, forward_batch.seq_lens.tolist(), query_lens, strict=True
+            ):
+                slots = self.req_to_token_pool.req_to_token[row, :seq_len]
+                output[start : start + length] = mla_absorbed(
+                    query[start : start + length],
+                    cache,
+                    slots,
+                    scaling=layer.scaling,
+                    kv_lora_rank=layer.v_head_dim,
+                )
+                start += length
+            return output.view(query.shape[0], -1)
+
+        def forward_extend(
+            self,
+            q: torch.Tensor,
+            k: torch.Tensor,
+            v: torch.Tensor,
+            layer: Any,
+            forward_batch: Any,
+            save_kv_cache: bool = True,
+        ) -> torch.Tensor:
+            if save_kv_cache and k is not None:
+                self._write(layer, forward_batch, k, v)
+            return self._attend(q, layer, forward_batch, forward_batch.extend_seq_lens.tolist())
+
+        def forward_decode(
+            self,
+            q: torch.Tensor,
+            k: torch.Tensor,
+            v: torch.Tensor,
+            layer: Any,
+            forward_batch: Any,
+            save_kv_cache: bool = True,
+        ) -> torch.Tensor:
+            if save_kv_cache and k is not None:
+                self._write(layer, forward_batch, k, v)
+            return self._attend(q, layer, forward_batch, [1] * forward_batch.batch_size)
+
+    return KimiCpuMlaBackend(runner)
