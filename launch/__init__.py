@@ -1,1 +1,1 @@
-"""Command line and recipes. Imports every other room; starts sglang as a process, never imports it."""
+"""Command line and demo. May import every room; starts sglang as a process, never imports it."""

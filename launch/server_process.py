@@ -174,13 +174,18 @@ class ServerProcess:
                 progress(elapsed_s, _doing(log))
             time.sleep(POLL_S)
 
+    def join(self, timeout_s: float) -> None:
+        """Return when the main process has ended or `timeout_s` is over."""
+        assert self._process is not None, "join before start"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+
     def stop(self) -> None:
         """End the whole process group, first politely. Harmless if it has ended or never began."""
         if self._process is None:
             return
         self._signal_group(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_GRACE_S)
+        self.join(STOP_GRACE_S)
         self._signal_group(signal.SIGKILL)  # also what outlived its parent
         self._process.wait()
 

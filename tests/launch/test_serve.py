@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+
 from sglang_kimi.launch import serve
 from sglang_kimi.launch.jsonlines import UsageError
 from sglang_kimi.launch.server_process import free_port

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from sglang_kimi.launch import server_process
 from sglang_kimi.launch.server_process import (
     ServerError,
