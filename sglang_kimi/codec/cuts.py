@@ -5,6 +5,7 @@ texts included, because that is what the reference path encodes: `TextCuts` carr
 """
 
 import re
+from itertools import pairwise
 from typing import Final
 
 _SLICE_CHARS: Final = 400_000
@@ -32,7 +33,7 @@ class TextCuts:
             self._slice_chars += len(text)
             return [text] if text else []
         borders = [0, *self._cut(text), len(text)]
-        return [text[i:j] for i, j in zip(borders, borders[1:], strict=False) if i < j]
+        return [text[i:j] for i, j in pairwise(borders) if i < j]
 
     def _fits(self, text: str) -> bool:
         return (
