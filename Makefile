@@ -37,10 +37,10 @@ venv-path:  ## print the environment's folder (built if needed)
 	@$(ENVIRONMENT) --print-path
 
 demo: venv  ## serve a mini checkpoint and run an agent loop on it
-	@$(PY) -P -m sglang_kimi.launch.cli demo
+	@$(PY) -P -m sglang_kimi.launch demo
 
 serve: venv  ## leave a server with a mini checkpoint running on PORT=30000
-	@$(PY) -P -m sglang_kimi.launch.cli demo --serve --port $(PORT)
+	@$(PY) -P -m sglang_kimi.launch demo --serve --port $(PORT)
 
 test: venv  ## all tests: units first, then those with a real server
 	@$(PY) -m pytest -ra $(TESTS)

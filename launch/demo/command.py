@@ -104,7 +104,7 @@ def _workshop() -> Iterator[Path]:
 def _write_checkpoint(folder: Path) -> Path:
     """Write the mini checkpoint with the command that a user would call."""
     checkpoint = folder / "checkpoint"
-    command = [sys.executable, "-P", "-m", "sglang_kimi.launch.cli", "mini", str(checkpoint)]
+    command = [sys.executable, "-P", "-m", "sglang_kimi.launch", "mini", str(checkpoint)]
     print(f"checkpoint: sglang-kimi mini {checkpoint} --random", flush=True)
     if subprocess.run([*command, "--random"]).returncode != 0:
         raise DemoError(f"`{' '.join(command)} --random` failed; its words are above")
