@@ -127,15 +127,8 @@ def test_an_installed_package_leaves_other_peoples_kernels_alone(installed: Path
 
 
 def test_the_installed_command_starts(installed: Path) -> None:
-    done = run(
-        sys.executable,
-        "-P",
-        "-m",
-        "sglang_kimi.launch.cli",
-        "--help",
-        cwd=installed,
-        path=installed,
-    )
+    command = [sys.executable, "-P", "-m", "sglang_kimi.launch", "--help"]
+    done = run(*command, cwd=installed, path=installed)
     assert done.returncode == 0, done.stderr
     for verb in ("serve", "mini", "demo", "render", "parse"):
         assert verb in done.stdout
