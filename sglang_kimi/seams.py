@@ -84,11 +84,17 @@ CPU_SEAMS = {
 }
 
 MODEL_SEAMS = {
-    "model_registry_instance": Seam(
+    "model_registry": Seam(
         "sglang.srt.models.registry.ModelRegistry",
         (),
         "sglang_kimi/register_model.py",
         "our class replaces the in-tree one of the same architecture name",
+    ),
+    "model_class": Seam(
+        "sglang.srt.model_loader.utils.get_model_architecture",
+        ("model_config",),
+        "sglang_kimi/register_model.py",
+        "SGLang only logs a model class that fails to import, then builds its own",
     ),
     "config_registry": Seam(
         "sglang.srt.utils.hf_transformers.common._CONFIG_REGISTRY",
@@ -122,4 +128,340 @@ MODEL_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS}
+_OPENAI = "sglang.srt.entrypoints.openai"
+_ANTHROPIC = "sglang.srt.entrypoints.anthropic"
+_CHAT = f"{_OPENAI}.serving_chat.OpenAIServingChat"
+_KIMI_CHAT = "sglang_kimi/chat"
+
+CHAT_SEAMS = {
+    "message_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionMessageGenericParam",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "a message's `reasoning` and `partial` must survive validation",
+    ),
+    "user_message_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionMessageUserParam",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "a user message's `name` is part of the prompt",
+    ),
+    "chat_request_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionRequest",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "`max_thinking_tokens` is our field of a chat request",
+    ),
+    "responses_request_model": Seam(
+        f"{_OPENAI}.protocol.ResponsesRequest",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "`max_thinking_tokens` is our field of a responses request",
+    ),
+    "messages_request_model": Seam(
+        f"{_ANTHROPIC}.protocol.AnthropicMessagesRequest",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "`max_thinking_tokens` is our field of a messages request",
+    ),
+    "usage_model": Seam(
+        f"{_OPENAI}.protocol.UsageInfo",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "usage has a top-level `cached_tokens`, which Kimi's clients read",
+    ),
+    "message_response_model": Seam(
+        f"{_OPENAI}.protocol.ChatMessage",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "an answer has `reasoning` beside `reasoning_content`",
+    ),
+    "tokenize_request_model": Seam(
+        f"{_OPENAI}.protocol.TokenizeRequest",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the message models",
+    ),
+    "choice_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionResponseChoice",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the answer's message model",
+    ),
+    "chat_response_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionResponse",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests choice and usage models",
+    ),
+    "chat_stream_model": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionStreamResponse",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the usage model",
+    ),
+    "completion_response_model": Seam(
+        f"{_OPENAI}.protocol.CompletionResponse",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the usage model",
+    ),
+    "completion_stream_model": Seam(
+        f"{_OPENAI}.protocol.CompletionStreamResponse",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the usage model",
+    ),
+    "responses_response_model": Seam(
+        f"{_OPENAI}.protocol.ResponsesResponse",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the usage model",
+    ),
+    "responses_event_model": Seam(
+        f"{_OPENAI}.protocol.ResponsesLifecycleEvent",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "it nests the responses model",
+    ),
+    "reasoning_parser_names": Seam(
+        "sglang.srt.parser.reasoning_parser_names.REASONING_PARSER_NAMES",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the command line checks --reasoning-parser against this list",
+    ),
+    "tool_call_parser_names": Seam(
+        "sglang.srt.function_call.parser_names.TOOL_CALL_PARSER_NAMES",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the command line checks --tool-call-parser against this list",
+    ),
+    "reasoning_detectors": Seam(
+        "sglang.srt.parser.reasoning_parser.ReasoningParser.DetectorMap",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "a reasoning parser is looked up here by its name",
+    ),
+    "tool_call_detectors": Seam(
+        "sglang.srt.function_call.function_call_parser.FunctionCallParser.ToolCallParserEnum",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "a tool-call parser is looked up here by its name",
+    ),
+    "grammar_backend_choices": Seam(
+        "sglang.srt.arg_groups.choices.add_grammar_backend_choices",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the command line checks --grammar-backend against a list",
+    ),
+    "encoding_builders": Seam(
+        f"{_OPENAI}.chat_encoding_adapters._BUILDERS",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "adapters are built from this table; it has no registering function",
+    ),
+    "encoding_parsers": Seam(
+        f"{_OPENAI}.chat_encoding_adapters.ADAPTER_OUTPUT_PARSERS",
+        (),
+        f"{_KIMI_CHAT}/defaults.py",
+        "it says whose text parsers the adapter stands in for",
+    ),
+    "resolve_encoding": Seam(
+        f"{_OPENAI}.chat_encoding.resolve_chat_encoding_spec",
+        ("hf_config",),
+        f"{_KIMI_CHAT}/defaults.py",
+        "it chooses the chat encoding of a model",
+    ),
+    "encoding_keeps_inline_system": Seam(
+        f"{_OPENAI}.chat_encoding.spec_supports_inline_system",
+        ("spec",),
+        f"{_KIMI_CHAT}/defaults.py",
+        "system messages stay where the client has them",
+    ),
+    "encoding_gives_ids": Seam(
+        f"{_OPENAI}.chat_encoding.spec_renders_prompt_ids",
+        ("spec",),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the prompt is ids, not text to be tokenised",
+    ),
+    "new_output_ids": Seam(
+        f"{_OPENAI}.chat_encoding_adapters.select_new_output_ids",
+        (
+            "output_ids",
+            "num_consumed_tokens",
+            "completion_tokens",
+            "finish_reason_type",
+            "incremental",
+        ),
+        f"{_KIMI_CHAT}/adapter.py",
+        "chunks hold all ids or only new ones; SGLang knows which",
+    ),
+    "architecture_defaults": Seam(
+        "sglang.srt.parser.template_detection._architecture_parser_defaults",
+        ("server_args",),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the last place where server arguments can depend on the model's config",
+    ),
+    "sampling_defaults": Seam(
+        "sglang.srt.configs.model_config.ModelConfig.get_default_sampling_params",
+        ("self",),
+        f"{_KIMI_CHAT}/defaults.py",
+        "the model card's sampling, which the checkpoint does not carry",
+    ),
+    "thinking_of_request": Seam(
+        f"{_CHAT}._get_reasoning_from_request",
+        (
+            "self",
+            "request",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "a request cannot switch the thinking off: the prompt opens it always",
+    ),
+    "switch_thinking": Seam(
+        f"{_CHAT}.apply_reasoning_enabled",
+        (
+            "self",
+            "request",
+            "enabled",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "`thinking: disabled` is accepted and served with thinking",
+    ),
+    "validate_chat_request": Seam(
+        f"{_CHAT}._validate_request",
+        (
+            "self",
+            "request",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "a token limit over the context is lowered instead of refused",
+    ),
+    "check_token_room": Seam(
+        "sglang.srt.managers.tokenizer_manager.TokenizerManager._validate_one_request",
+        (
+            "self",
+            "obj",
+            "input_ids",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "a token limit over the room behind the prompt is lowered instead of refused",
+    ),
+    "chat_sampling_params": Seam(
+        f"{_OPENAI}.protocol.ChatCompletionRequest.to_sampling_params",
+        (
+            "self",
+            "stop",
+            "model_generation_config",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "thinking budget and call index go to the scheduler in custom_params",
+    ),
+    "responses_sampling_params": Seam(
+        f"{_OPENAI}.protocol.ResponsesRequest.to_sampling_params",
+        (
+            "self",
+            "default_max_tokens",
+            "default_params",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "thinking budget and call index go to the scheduler in custom_params",
+    ),
+    "convert_messages_request": Seam(
+        f"{_ANTHROPIC}.serving.AnthropicServing._convert_to_chat_completion_request",
+        (
+            "self",
+            "anthropic_request",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "the conversion drops our field and escapes past arguments",
+    ),
+    "build_chat_response": Seam(
+        f"{_CHAT}._build_chat_response",
+        (
+            "self",
+            "request",
+            "ret",
+            "created",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "every message gets `reasoning`",
+    ),
+    "build_usage": Seam(
+        f"{_OPENAI}.usage_processor.UsageProcessor.calculate_token_usage",
+        (
+            "prompt_tokens",
+            "completion_tokens",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "every usage gets `cached_tokens`",
+    ),
+    "build_error": Seam(
+        f"{_OPENAI}.serving_base.OpenAIServingBase.create_error_response",
+        (
+            "self",
+            "message",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "OpenAI's clients look for errors under `error`",
+    ),
+    "convert_chat_response": Seam(
+        f"{_ANTHROPIC}.serving.AnthropicServing._convert_response",
+        (
+            "self",
+            "response",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "a cut call must not become a call with empty input",
+    ),
+    "stream_chunks": Seam(
+        f"{_OPENAI}.sse_utils",
+        (),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "its chunk builder looks StreamDelta up by name",
+    ),
+    "stream_delta": Seam(
+        f"{_OPENAI}.sse_utils.StreamDelta",
+        (
+            "reasoning_content",
+            "role",
+            "content",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "role and finish chunks get `reasoning` too",
+    ),
+    "register_grammar_backend": Seam(
+        "sglang.srt.constrained.base_grammar_backend.register_grammar_backend",
+        (
+            "name",
+            "init_func",
+        ),
+        f"{_KIMI_CHAT}/grammar_requests.py",
+        "our grammar backend is used as it is, without SGLang's reasoning wrapper",
+    ),
+    "grammar_of_request": Seam(
+        "sglang.srt.constrained.grammar_manager.GrammarManager.process_req_with_grammar",
+        (
+            "self",
+            "req",
+        ),
+        f"{_KIMI_CHAT}/grammar_requests.py",
+        "a thinking budget alone needs a grammar too",
+    ),
+    "grammar_is_ready": Seam(
+        "sglang.srt.constrained.grammar_manager.GrammarManager._apply_request_reasoning_config",
+        (
+            "self",
+            "req",
+        ),
+        f"{_KIMI_CHAT}/grammar_requests.py",
+        "called once for each request with its own grammar, which then gets the request's numbers",
+    ),
+    "grammar_masks": Seam(
+        "sglang.srt.constrained.xgrammar_backend.XGrammarGrammar",
+        (),
+        f"{_KIMI_CHAT}/grammar_backend.py",
+        "masks are made, moved and applied as SGLang's own backend does it on each device",
+    ),
+}
+
+SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS}

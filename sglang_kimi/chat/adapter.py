@@ -1,0 +1,272 @@
+"""Our chat encoding in SGLang: messages in, prompt ids out; output ids in, fields out.
+
+SGLang builds one adapter for each of its chat, responses and tokenize handlers; `/v1/messages`
+goes through the chat handler. An adapter holds nothing of a conversation.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
+from sglang.srt.entrypoints.openai.protocol import FunctionResponse, ToolCall
+from sglang.srt.function_call.core_types import ToolCallItem
+from sglang.srt.runtime_context import get_serving
+
+from sglang_kimi.codec.prompt import PromptCodec
+from sglang_kimi.codec.tool_call_ids import history_call_ids
+from sglang_kimi.codec.vocabulary import Vocabulary
+from sglang_kimi.parsers.events import (
+    ArgumentText,
+    CallStart,
+    Content,
+    Event,
+    ParsedOutput,
+    Reasoning,
+    collect,
+)
+
+from . import request_fields, response_hooks, text_parsing
+from .answer import Answer, AnswerOptions
+from .names import PARSER
+from .sse import ChunkFrame, chunk_lines
+
+logger = logging.getLogger(__name__)
+
+
+class ChatHooks(Protocol):
+    """The one of SGLang's handler policies that output parsing asks for."""
+
+    def tool_call_parsing_active(self, request: Any) -> bool:
+        """Say whether the request's output may hold calls."""
+
+
+class KimiChatAdapter:
+    """Implements SGLang's `ChatEncodingAdapter`, `ChatEncodingOutputAdapter`, `NativeTextParser`.
+
+    vocabulary: the served checkpoint's. owns_output: False where the operator chose other parsers
+    than ours; SGLang then parses the decoded text with those.
+    """
+
+    collects_openai_media = True
+    strict_tool_call_arguments = False  # past calls whose arguments are no JSON are rendered as is
+
+    def __init__(self, vocabulary: Vocabulary, hooks: ChatHooks, *, owns_output: bool) -> None:
+        self._vocabulary = vocabulary
+        self._codec = PromptCodec(vocabulary)
+        self._hooks = hooks
+        self._owns_output = owns_output
+
+    @property
+    def output(self) -> "KimiChatAdapter | None":
+        """Return the parser of output ids, None where text parsers are in use."""
+        return self if self._owns_output else None
+
+    def encode_messages(
+        self,
+        *,
+        messages: list[dict[str, Any]],
+        request: Any,
+        tools: list[dict[str, Any]] | None,
+        thinking: bool,
+        image_data: list[Any],
+    ) -> list[int]:
+        """Return the prompt of `request`; PromptError, which is a 400, where it has none.
+
+        `messages` and `tools` are SGLang's copies, with arguments already parsed and tools left
+        out for some tool choices. The request itself is read instead: the arguments stay the
+        client's bytes, and the head of the prompt, which the prefix cache needs unchanged, does
+        not depend on `tool_choice`. `thinking` is ignored: the model has no other mode.
+        """
+        del messages, tools, thinking, image_data
+        if request_fields.asks_for_instant_mode(request):
+            _warn_of_instant_mode()
+        conversation = request_fields.messages_of(request)
+        token_ids = self._codec.encode(
+            conversation,
+            request_fields.tools_of(request),
+            continue_final_message=request_fields.continues_final_message(request),
+        )
+        request_fields.remember_history(request, history_call_ids(conversation))
+        return token_ids
+
+    def parse_chat_response(
+        self, *, request: Any, output_ids: list[int], finish_reason: dict[str, Any]
+    ) -> tuple[str | None, str, list[ToolCall] | None, dict[str, Any]]:
+        """Return reasoning, content, calls and finish reason of a whole chat answer."""
+        parsed = collect(self._chat_answer(request).finish(output_ids, finish_reason))
+        if parsed.tool_calls and finish_reason["type"] == "stop":
+            finish_reason = {**finish_reason, "type": "tool_calls", "matched": None}
+        return parsed.reasoning or None, parsed.content, _chat_calls(parsed), finish_reason
+
+    def stream_chat_chunks(
+        self,
+        *,
+        content: dict[str, Any],
+        index: int,
+        request: Any,
+        created: int,
+        parser_dict: dict[int, Any],
+        has_tool_calls: dict[int, bool],
+        choice_logprobs: dict[str, Any] | None,
+        finish_reason_type: str | None,
+        usage: dict[str, Any] | None,
+    ) -> list[str]:
+        """Return the server-sent events of one step of choice `index`."""
+        if index not in parser_dict:
+            parser_dict[index] = self._chat_answer(request)
+        events = _step(parser_dict[index], content, content["meta_info"].get("finish_reason"))
+        if any(isinstance(event, CallStart) for event in events):
+            has_tool_calls[index] = True
+        frame = ChunkFrame(content["meta_info"]["id"], created, request.model, index, usage)
+        return chunk_lines(frame, events, choice_logprobs)
+
+    def parse_responses_output(
+        self,
+        *,
+        request: Any,
+        require_reasoning: bool,
+        output_ids: list[int],
+        finish_reason: dict[str, Any] | None,
+        separate_reasoning: bool,
+        parse_tool_calls: bool,
+    ) -> tuple[str, str, list[ToolCallItem]]:
+        """Return reasoning, content and calls of a whole answer of `/v1/responses`."""
+        answer = self._responses_answer(request, separate_reasoning, parse_tool_calls)
+        return _responses_fields(answer.finish(output_ids, finish_reason))
+
+    def new_responses_stream(
+        self,
+        *,
+        request: Any,
+        require_reasoning: bool,
+        separate_reasoning: bool,
+        parse_tool_calls: bool,
+    ) -> "ResponsesStream":
+        """Return the state of one streamed answer of `/v1/responses`."""
+        return ResponsesStream(
+            self._responses_answer(request, separate_reasoning, parse_tool_calls)
+        )
+
+    def separate_reasoning_text(self, text: str) -> tuple[str, str]:
+        """Return reasoning and the rest of a text, for `/separate_reasoning`."""
+        return text_parsing.separate_reasoning(text)
+
+    def parse_function_call_text(
+        self, text: str, tools: list[Any]
+    ) -> tuple[str, list[ToolCallItem]]:
+        """Return content and calls of a text, for `/parse_function_call`."""
+        return text_parsing.parse_function_calls(text, tools)
+
+    def _chat_answer(self, request: Any) -> Answer:
+        options = AnswerOptions(
+            tools=request_fields.tools_of(request),
+            tool_choice=_tool_choice(self._hooks.tool_call_parsing_active(request)),
+            history_call_ids=request_fields.history_call_ids(request),
+            starts_in_thinking=not request_fields.continues_final_message(request),
+            stops=request_fields.stop_strings(request),
+            separate_reasoning=request.separate_reasoning,
+            stream_reasoning=request.stream_reasoning,
+        )
+        return Answer(self._vocabulary, options)
+
+    def _responses_answer(
+        self, request: Any, separate_reasoning: bool, parse_tool_calls: bool
+    ) -> Answer:
+        options = AnswerOptions(
+            tools=request_fields.tools_of(request),
+            tool_choice=_tool_choice(parse_tool_calls),
+            history_call_ids=request_fields.history_call_ids(request),
+            stops=request_fields.stop_strings(request),
+            separate_reasoning=separate_reasoning,
+        )
+        return Answer(self._vocabulary, options)
+
+
+class ResponsesStream:
+    """Implements SGLang's `ResponsesOutputStream`."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def step(
+        self, chunk: dict[str, Any], finish_reason: dict[str, Any] | None
+    ) -> tuple[str, str, list[ToolCallItem]]:
+        """Return the reasoning, content and call pieces of one chunk."""
+        return _responses_fields(_step(self._answer, chunk, finish_reason))
+
+
+def build_adapter(context: Any) -> KimiChatAdapter | None:
+    """Build the adapter from SGLang's `ChatEncodingAdapterContext`; None without a tokenizer."""
+    if context.tokenizer is None:
+        return None  # --skip-tokenizer-init: this server encodes no chat prompts
+    response_hooks.activate()
+    vocabulary: Vocabulary = context.tokenizer.vocabulary
+    owns_output = context.reasoning_parser == context.tool_call_parser == PARSER
+    return KimiChatAdapter(vocabulary, context.chat_hooks, owns_output=owns_output)
+
+
+def _tool_choice(may_call: bool) -> str:
+    """Return what the parser must know of the choice: SGLang has decided whether calls count."""
+    return "auto" if may_call else "none"
+
+
+def _step(
+    answer: Answer, chunk: dict[str, Any], finish_reason: dict[str, Any] | None
+) -> list[Event]:
+    new_ids = select_new_output_ids(
+        output_ids=chunk.get("output_ids") or [],
+        num_consumed_tokens=answer.num_consumed_tokens,
+        completion_tokens=chunk["meta_info"]["completion_tokens"],
+        finish_reason_type=finish_reason["type"] if finish_reason else None,
+        incremental=get_serving().incremental_streaming_output,
+    )
+    if finish_reason is None:
+        return answer.feed(new_ids)
+    return answer.finish(new_ids, finish_reason)
+
+
+def _chat_calls(parsed: ParsedOutput) -> list[ToolCall] | None:
+    calls = [
+        ToolCall(
+            id=call.id,
+            index=index,
+            function=FunctionResponse(name=call.name, arguments=call.arguments),
+        )
+        for index, call in enumerate(parsed.tool_calls)
+    ]
+    return calls or None
+
+
+def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallItem]]:
+    """Sort events into the three fields; SGLang itself joins the pieces of a call by its index."""
+    reasoning, content = "", ""
+    calls: list[ToolCallItem] = []
+    for event in events:
+        match event:
+            case Reasoning(text):
+                reasoning += text
+            case Content(text):
+                content += text
+            case CallStart(index, _, name):
+                calls.append(ToolCallItem(tool_index=index, name=name, parameters=""))
+            case ArgumentText(index, text) if calls and calls[-1].tool_index == index:
+                calls[-1].parameters += text
+            case ArgumentText(index, text):
+                calls.append(ToolCallItem(tool_index=index, name=None, parameters=text))
+            case _:
+                pass
+    return reasoning, content, calls
+
+
+_is_warned = False
+
+
+def _warn_of_instant_mode() -> None:
+    global _is_warned
+    if not _is_warned:
+        _is_warned = True
+        logger.warning(
+            "A client asked for an answer without thinking. This model always thinks: the request "
+            "is served with thinking, which never appears in its content. Said once."
+        )

@@ -1,0 +1,23 @@
+"""What the entry point `kimi_chat` does, in every process of a server.
+
+SGLang's HTTP process needs the adapter, its handlers' hooks and the widened request models; its
+schedulers need the parser names and the grammar backend. Everything is registered everywhere: the
+modules that are patched are loaded in all of these processes anyway, and a process cannot tell
+reliably what it will become.
+"""
+
+from . import defaults, grammar_requests, protocol, request_hooks, response_hooks
+
+
+def register() -> None:
+    """Register names, encoding, defaults, grammar backend and hooks.
+
+    Raises `sglang_kimi.seams.SeamError` if SGLang is not what we read.
+    """
+    protocol.widen()
+    defaults.register_names()
+    defaults.register_encoding()
+    defaults.register_defaults()
+    grammar_requests.register()
+    request_hooks.register()
+    response_hooks.register()

@@ -1,0 +1,108 @@
+"""What SGLang's handlers do otherwise for our model, from request to sampling parameters."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sglang_kimi.seams import hook
+
+from . import request_fields
+from .grammar_key import FIRST_CALL_INDEX, next_call_index
+from .names import ENCODING, is_kimi
+
+
+def register() -> None:
+    """Hook the handlers of chat, messages and responses."""
+    hook("thinking_of_request", _thinks_always, "after")
+    hook("switch_thinking", _switch_thinking, "around")
+    hook("validate_chat_request", _validate_chat_request, "around")
+    hook("check_token_room", _limit_to_room, "before")
+    hook("chat_sampling_params", _add_custom_params, "after")
+    hook("responses_sampling_params", _add_custom_params, "after")
+    hook("convert_messages_request", _carry_messages_fields, "after")
+
+
+def _thinks_always(thinks: bool, handler: Any, request: Any) -> bool:
+    return thinks or handler.chat_encoding_spec == ENCODING
+
+
+def _switch_thinking(
+    switch: Callable[..., None], handler: Any, request: Any, enabled: bool
+) -> None:
+    """Let Anthropic's `thinking: {"type": "disabled"}` through: the model thinks all the same."""
+    if handler.chat_encoding_spec != ENCODING:
+        switch(handler, request, enabled)
+    elif not enabled:
+        kwargs = request.chat_template_kwargs or {}
+        request.chat_template_kwargs = {**kwargs, "thinking": False}
+
+
+def _validate_chat_request(validate: Callable[..., Any], handler: Any, request: Any) -> Any:
+    """Lower a token limit that is larger than the context instead of refusing it.
+
+    Kimi's own client asks for the whole window; what really is left is known with the prompt.
+    """
+    if handler.chat_encoding_spec == ENCODING:
+        context_length = handler.tokenizer_manager.context_len
+        for field in ("max_completion_tokens", "max_tokens"):
+            limit = getattr(request, field)
+            if limit is not None and limit > context_length:
+                setattr(request, field, context_length)
+    return validate(handler, request)
+
+
+def _limit_to_room(manager: Any, obj: Any, input_ids: Any) -> None:
+    """Lower `max_new_tokens` to what the context has left behind this prompt.
+
+    A prompt that leaves no room is refused by SGLang's own check, which names both numbers.
+    """
+    if not is_kimi(manager.model_config.hf_config) or not isinstance(obj.sampling_params, dict):
+        return
+    limit = obj.sampling_params.get("max_new_tokens")
+    room = manager.context_len - len(input_ids or ()) - manager.num_reserved_tokens
+    if limit is not None and limit > room > 0:
+        obj.sampling_params["max_new_tokens"] = room
+
+
+def _add_custom_params(params: dict[str, Any], request: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    """Add what our grammar needs of one request; a wrong thinking budget is a ValueError, a 400.
+
+    These numbers stay out of the grammar's key, by which compiled grammars are shared.
+    """
+    ours: dict[str, Any] = {}
+    budget = request_fields.thinking_budget(request)
+    if budget is not None:
+        ours[request_fields.THINKING_BUDGET] = budget
+    if history := request_fields.history_call_ids(request):
+        ours[FIRST_CALL_INDEX] = next_call_index(history)
+    if ours:
+        params["custom_params"] = {**(params.get("custom_params") or {}), **ours}
+    return params
+
+
+def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: Any) -> Any:
+    """Take over from a `/v1/messages` request what SGLang's conversion leaves out or changes."""
+    extra = messages_request.model_extra or {}
+    if request_fields.MAX_THINKING_TOKENS in extra:
+        budget = extra[request_fields.MAX_THINKING_TOKENS]
+        chat_request.model_extra[request_fields.MAX_THINKING_TOKENS] = budget
+    _restore_tool_inputs(chat_request, messages_request)
+    return chat_request
+
+
+def _restore_tool_inputs(chat_request: Any, messages_request: Any) -> None:
+    """Write past calls' arguments as the prompt format has them: SGLang escapes non-ASCII."""
+    inputs = [
+        block.input
+        for message in messages_request.messages
+        if not isinstance(message.content, str)
+        for block in message.content
+        if block.type == "tool_use"
+    ]
+    calls = [
+        call
+        for message in chat_request.messages
+        for call in getattr(message, "tool_calls", None) or ()
+    ]
+    for call, value in zip(calls, inputs, strict=True):
+        call.function.arguments = json.dumps(value or {}, ensure_ascii=False)
