@@ -122,6 +122,8 @@ class OutputMachine:
                 self._end_in_id(truncated=truncated)
             case State.ARGUMENTS:
                 self._close_call(is_missing_marker=not truncated, is_cut=truncated)
+        if self._in_section and not truncated:
+            self._count(Repair.MISSING_MARKER)
         self._leave_section()
         self.has_ended = True
         reason: FinishReason = "tool_calls" if self._calls.num_calls else "stop"
