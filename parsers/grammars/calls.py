@@ -104,7 +104,7 @@ class ToolCallGrammar:
 
 class _State(NamedTuple):
     phase: Phase
-    index: int
+    call_index: int
     """Index of the next call to be begun or of the one in the making."""
     typed: bytes
     """The part of the id that is written."""
@@ -187,8 +187,8 @@ class CallsBody:
         state, grammar = self._state, self._grammar
         room = None if num_left is None else num_left - _NUM_ENDING
         costs = {name: text.num_shortest + 1 for name, text in grammar.arguments.items()}
-        token_ids = grammar.call_ids.next_ids(state.typed, state.index, costs, room)
-        name = grammar.call_ids.complete_name(state.typed, state.index)
+        token_ids = grammar.call_ids.next_ids(state.typed, state.call_index, costs, room)
+        name = grammar.call_ids.complete_name(state.typed, state.call_index)
         if name is not None:
             token_ids = [*token_ids, grammar.argument_begin]
         return self._masks.mask(token_ids)
@@ -196,7 +196,7 @@ class CallsBody:
     def _after(self, state: _State, token_id: int) -> _State | None:
         """Return the state after a token, None if it isn't allowed."""
         grammar = self._grammar
-        phase, index = state.phase, state.index
+        phase, index = state.phase, state.call_index
         if phase is Phase.ARGUMENTS:
             return self._after_argument(state, token_id)
         if phase is Phase.ID:
@@ -220,22 +220,22 @@ class CallsBody:
     def _after_id(self, state: _State, token_id: int) -> _State | None:
         grammar = self._grammar
         if token_id == grammar.argument_begin:
-            name = grammar.call_ids.complete_name(state.typed, state.index)
+            name = grammar.call_ids.complete_name(state.typed, state.call_index)
             if name is None:
                 return None
             arguments = grammar.arguments[name].matcher((grammar.call_end,))
-            return _State(Phase.ARGUMENTS, state.index, b"", arguments, False)
+            return _State(Phase.ARGUMENTS, state.call_index, b"", arguments, False)
         if token_id >= self._masks.num_ranks:
             return None
         typed = state.typed + self._masks.token_bytes[token_id]
-        if not grammar.call_ids.is_prefix(typed, state.index):
+        if not grammar.call_ids.is_prefix(typed, state.call_index):
             return None
-        return _State(Phase.ID, state.index, typed, None, False)
+        return _State(Phase.ID, state.call_index, typed, None, False)
 
     def _after_argument(self, state: _State, token_id: int) -> _State | None:
         arguments = state.arguments
         if arguments is None or not arguments.accept(token_id):
             return None
         if arguments.is_terminated():
-            return _State(Phase.AFTER, state.index + 1, b"", arguments, True)
-        return _State(Phase.ARGUMENTS, state.index, b"", arguments, True)
+            return _State(Phase.AFTER, state.call_index + 1, b"", arguments, True)
+        return _State(Phase.ARGUMENTS, state.call_index, b"", arguments, True)

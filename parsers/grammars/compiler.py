@@ -19,6 +19,7 @@ from .closing import CloseFinder
 from .masks import MaskVocabulary
 from .schema import SchemaError, arguments_schema, prepare_schema
 from .shortest import largest_growth
+from .string_rules import allow_escapes
 from .text_matcher import TextGrammar
 
 DEFAULT_CACHE_BYTES = 256 << 20
@@ -116,12 +117,25 @@ class GrammarCompiler:
         cached = self._cached(key)
         if cached is not None:
             return cached
-        try:
-            compiled = self._compiler.compile_json_schema(key[1], any_whitespace=True)
-        except RuntimeError as error:
-            raise SchemaError(owner, "", f"can't be compiled: {error}") from error
+        compiled = self._compile_schema(prepared)
+        if compiled is None:  # a regex that xgrammar doesn't know, such as a word boundary
+            plain = prepare_schema(schema, owner, keep_patterns=False)
+            compiled = self._compile_schema(plain)
+        if compiled is None:
+            raise SchemaError(owner, "", "holds what can't be made a grammar")
         growth = largest_growth(prepared, self.masks.num_tokens)
         return self._keep(key, compiled, is_json=True, growth=growth)
+
+    def _compile_schema(self, prepared: Any) -> Any:
+        """Return the compiled grammar, None if xgrammar refuses the schema."""
+        from xgrammar import Grammar
+
+        text = json.dumps(prepared, ensure_ascii=False)
+        try:
+            grammar = str(Grammar.from_json_schema(text, any_whitespace=True, strict_mode=True))
+            return self._compiler.compile_grammar(allow_escapes(grammar))
+        except RuntimeError:
+            return None
 
     def _text(self, kind: str, source: str, compile_text: Callable[[str], Any]) -> TextGrammar:
         cached = self._cached((kind, source))
