@@ -1,0 +1,137 @@
+"""What clients send is read whole from SGLang's request objects."""
+
+import pytest
+
+from sglang_kimi.chat import protocol, request_fields
+
+protocol.widen()
+
+from sglang.srt.entrypoints.openai.protocol import (  # noqa: E402
+    ChatCompletionRequest,
+    ResponsesRequest,
+)
+
+USER = {"role": "user", "content": "hi"}
+
+
+def chat(**fields):
+    return ChatCompletionRequest(**{"model": "m", "messages": [USER], **fields})
+
+
+def messages(*history):
+    return request_fields.messages_of(chat(messages=list(history)))
+
+
+def test_fields_that_sglang_does_not_know_reach_the_codec():
+    history = {"role": "assistant", "content": "a", "reasoning": "r", "x": {"y": 1}}
+    assert messages({**USER, "name": "Ann"}, history) == [{**USER, "name": "Ann"}, history]
+
+
+def test_absent_fields_stay_absent():
+    assert messages({"role": "assistant", "content": None}) == [
+        {"role": "assistant", "content": None}
+    ]
+
+
+def test_past_arguments_stay_the_clients_own_string():
+    text = '{"a":1,  "a": 1e3, "b": broken'
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": text}}
+    (message,) = messages({"role": "assistant", "tool_calls": [call]})
+    assert message["tool_calls"] == [call]
+
+
+@pytest.mark.parametrize("key", ["reasoning", "reasoning_content"])
+def test_reasoning_details_count_only_without_another_reasoning(key):
+    details = [{"type": "reasoning.text", "text": "de"}, {"text": "tails"}, {"data": "x"}]
+    plain = {"role": "assistant", "content": "a", "reasoning_details": details}
+    assert messages(plain)[0]["reasoning_content"] == "details"
+    assert "details" not in str(messages({**plain, key: "own"})[0])
+
+
+def test_one_turn_that_responses_lists_apart_is_one_message_again():
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    text = {"role": "assistant", "content": "a", "reasoning_content": "r", "phase": "commentary"}
+    (message,) = messages(text, {"role": "assistant", "tool_calls": [call]})
+    assert (message["content"], message["tool_calls"]) == ("a", [call])
+
+
+def test_two_assistant_messages_of_a_chat_client_stay_two():
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    text = {"role": "assistant", "content": "a"}
+    assert len(messages(text, {"role": "assistant", "tool_calls": [call]})) == 2
+
+
+def test_tools_are_given_without_the_fields_that_sglang_adds():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"default": None}}}
+    assert request_fields.tools_of(chat(tools=[tool])) == [tool]
+
+
+def test_flat_tools_of_responses_become_nested_ones():
+    request = ResponsesRequest(
+        input="hi", tools=[{"type": "function", "name": "f", "parameters": {"type": "object"}}]
+    )
+    function = {"name": "f", "parameters": {"type": "object"}}
+    assert request_fields.tools_of(request) == [{"type": "function", "function": function}]
+
+
+@pytest.mark.parametrize("make", [chat, lambda **f: ResponsesRequest(input="hi", **f)])
+def test_the_thinking_budget_is_a_field_of_the_request(make):
+    assert request_fields.thinking_budget(make()) is None
+    assert request_fields.thinking_budget(make(max_thinking_tokens=0)) == 0
+    assert request_fields.thinking_budget(make(max_thinking_tokens=64)) == 64
+
+
+def test_the_field_goes_before_sglangs_custom_parameter():
+    custom = {"thinking_budget": 5}
+    assert request_fields.thinking_budget(chat(custom_params=custom)) == 5
+    request = chat(custom_params=custom, max_thinking_tokens=9)
+    assert request_fields.thinking_budget(request) == 9
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "8", True, []])
+def test_a_wrong_thinking_budget_is_refused_by_name_and_value(value):
+    with pytest.raises(ValueError, match="max_thinking_tokens: want a non-negative integer, got"):
+        request_fields.thinking_budget(chat(max_thinking_tokens=value))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"chat_template_kwargs": {"thinking": False}},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"thinking": {"type": "disabled"}},
+        {"thinking": False},
+        {"reasoning_effort": "none"},
+    ],
+)
+def test_every_way_to_ask_for_instant_mode_is_seen(fields):
+    assert request_fields.asks_for_instant_mode(chat(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"thinking": {"type": "enabled", "keep": "all"}}, {"reasoning_effort": "medium"}],
+)
+def test_other_requests_are_not_taken_for_instant_mode(fields):
+    assert not request_fields.asks_for_instant_mode(chat(**fields))
+
+
+@pytest.mark.parametrize("fields", [{"continue_final_message": True}, {}])
+def test_a_final_assistant_message_is_continued_when_asked(fields):
+    final = {"role": "assistant", "content": "a", **({} if fields else {"partial": True})}
+    assert request_fields.continues_final_message(chat(messages=[USER, final], **fields))
+    assert not request_fields.continues_final_message(chat(messages=[final, USER], **fields))
+
+
+def test_history_ids_travel_on_the_field_that_sglang_hands_on():
+    request = chat(chat_template_kwargs={"thinking": True})
+    assert request_fields.history_call_ids(request) == ()
+    request_fields.remember_history(request, ["functions.f:0"])
+    assert request_fields.history_call_ids(request) == ["functions.f:0"]
+    assert request.chat_template_kwargs["thinking"] is True
+
+
+def test_stop_strings_are_kept_where_the_client_wants_them():
+    assert request_fields.stop_strings(chat(stop="a")) == ["a"]
+    assert request_fields.stop_strings(chat(stop=["a", "b"])) == ["a", "b"]
+    assert request_fields.stop_strings(chat(stop="a", no_stop_trim=True)) == []
