@@ -229,7 +229,7 @@ def _text_config(geometry: Geometry) -> dict[str, Any]:
 
 
 def _quantization_config() -> dict[str, Any]:
-    weights = {
+    weights: dict[str, Any] = {
         "actorder": None,
         "block_structure": None,
         "dynamic": False,

@@ -16,6 +16,7 @@ import heapq
 import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -99,7 +100,7 @@ def train(counts: Counter[bytes], num_ranks: int) -> list[bytes]:
     pair_counts: Counter[Pair] = Counter()
     words_with: defaultdict[Pair, set[int]] = defaultdict(set)
     for number, word in enumerate(words):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             pair_counts[pair] += weights[number]
             words_with[pair].add(number)
     heap = [_entry(pair, count, tokens) for pair, count in pair_counts.items()]
@@ -117,7 +118,7 @@ def train(counts: Counter[bytes], num_ranks: int) -> list[bytes]:
         touched: set[Pair] = set()
         for number in words_with.pop(pair):
             touched |= _merge(words[number], pair, merged, weights[number], pair_counts)
-            for neighbours in zip(words[number], words[number][1:], strict=False):
+            for neighbours in pairwise(words[number]):
                 words_with[neighbours].add(number)
         touched.discard(pair)
         del pair_counts[pair]
@@ -140,13 +141,13 @@ def _merge(
     word: list[int], pair: Pair, merged: int, weight: int, pair_counts: Counter[Pair]
 ) -> set[Pair]:
     """Replace a pair in a word, in place; return the pairs whose counts changed."""
-    before = list(zip(word, word[1:], strict=False))
+    before = list(pairwise(word))
     position = 0
     while position < len(word) - 1:
         if (word[position], word[position + 1]) == pair:
             word[position : position + 2] = [merged]
         position += 1
-    after = list(zip(word, word[1:], strict=False))
+    after = list(pairwise(word))
     for old in before:
         pair_counts[old] -= weight
     for new in after:

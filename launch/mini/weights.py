@@ -99,10 +99,12 @@ def _code_pairs() -> NDArray[np.uint8]:
     q = np.clip(np.rint(CODE_DEVIATION * normal_quantiles(8)), -8, 7)
     codes = (q + 8).astype(np.uint8)
     bits = np.arange(1 << 16)
-    return codes[bits & 0xFF] | codes[bits >> 8] << 4
+    pairs: NDArray[np.uint8] = codes[bits & 0xFF] | codes[bits >> 8] << 4
+    return pairs
 
 
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round finite float32 values to bf16 bits, half to even."""
     bits = values.astype("<f4").view("<u4")
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    rounded: NDArray[np.uint16] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return rounded

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
+
 from sglang_kimi.kernels.moe import int4_reference
 from sglang_kimi.kernels.moe.int4 import Int4Experts, moe_int4, pack_int4
-from torch import Tensor
 
 # Largest error over 10 seeds of the shapes below, relative to the largest output: 4.9e-7 (float32
 # accumulation of up to 160 terms) and 3.6e-3 (bf16 result: half an ulp is up to 2^-8 of the value).

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sglang_kimi.kernels.moe.int4 import dequantize_int4, pack_int4, quantize_int4, unpack_int4
 
 
