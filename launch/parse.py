@@ -1,7 +1,7 @@
 """`sglang-kimi parse`: run recorded model output through the parsers that the server uses.
 
 One JSON object a line: `name`, `tools`, and `output_ids` or `output_text`; optionally `truncated`,
-`tool_choice` and `history_calls` (how many calls came before this turn, or their ids). Ids go
+`tool_choice` and `history_calls` (how many calls came before this turn, or they or their ids). Ids go
 through the ids front, text through the text front. `--step N` streams N tokens at a time.
 """
 
@@ -80,12 +80,15 @@ def _history(record: Mapping[str, Any]) -> list[str] | int:
     value = record.get("history_calls")
     if value is None:
         return 0
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    is_ids = isinstance(value, list) and all(isinstance(call_id, str) for call_id in value)
-    if not is_count and not is_ids:
-        raise ValueError(f"history_calls: want a number of calls or a list of ids, got {value!r}")
-    history: list[str] | int = value
-    return history
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    calls = value if isinstance(value, list) else [None]
+    ids = [call.get("id") if isinstance(call, dict) else call for call in calls]
+    if not all(isinstance(call_id, str) for call_id in ids):
+        raise ValueError(
+            f"history_calls: want a number of calls, or a list of calls or their ids, got {value!r}"
+        )
+    return ids
 
 
 def _optional(record: Mapping[str, Any], field: str, kind: Any, wanted: str) -> Any:

@@ -1,6 +1,7 @@
 """What holds for every output, valid, damaged or random, and for every way to cut it."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -116,35 +117,35 @@ def check_output(events: list[Event], history: list[str] | int) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=token_outputs(), places=cuts, request=requests, truncated=st.booleans())
 def test_any_ids_give_the_same_answer_for_every_split(
-    ids: list[int], places: list[int], request: dict[str, object], truncated: bool
+    ids: list[int], places: list[int], request: dict[str, Any], truncated: bool
 ) -> None:
-    whole = OutputParser(VOCABULARY, **request)  # type: ignore[arg-type]
+    whole = OutputParser(VOCABULARY, **request)
     expected = whole.feed(ids) + whole.finish(truncated)
-    parser = OutputParser(VOCABULARY, **request)  # type: ignore[arg-type]
+    parser = OutputParser(VOCABULARY, **request)
     events: list[Event] = []
     for start, end in borders(len(ids), places):
         events += parser.feed(ids[start:end])
     events += parser.finish(truncated)
     assert collect(events) == collect(expected)
     assert parser.counters == whole.counters
-    check_output(events, request["history_call_ids"])  # type: ignore[arg-type]
+    check_output(events, request["history_call_ids"])
 
 
 @settings(max_examples=400, deadline=None)
 @given(text=text_outputs, places=cuts, request=requests, truncated=st.booleans())
 def test_any_text_gives_the_same_answer_for_every_split(
-    text: str, places: list[int], request: dict[str, object], truncated: bool
+    text: str, places: list[int], request: dict[str, Any], truncated: bool
 ) -> None:
-    whole = TextFront(**request)  # type: ignore[arg-type]
+    whole = TextFront(**request)
     expected = whole.feed(text) + whole.finish(truncated)
-    front = TextFront(**request)  # type: ignore[arg-type]
+    front = TextFront(**request)
     events: list[Event] = []
     for start, end in borders(len(text), places):
         events += front.feed(text[start:end])
     events += front.finish(truncated)
     assert collect(events) == collect(expected)
     assert front.counters == whole.counters
-    check_output(events, request["history_call_ids"])  # type: ignore[arg-type]
+    check_output(events, request["history_call_ids"])
 
 
 @settings(max_examples=400, deadline=None)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sglang_kimi.parsers.events import ArgumentText, CallEnd, CallStart
+from sglang_kimi.parsers.events import ArgumentText, CallEnd, CallStart, Reasoning
+from sglang_kimi.parsers.output_parser import OutputParser
 from sglang_kimi.parsers.repairs import Repair
 
 from .fakes import (
@@ -152,13 +153,14 @@ def test_r2_a_stray_marker_between_json_elements_is_removed(run: Run, stray: str
 @pytest.mark.parametrize("step", [0, 1, 2, 7])
 def test_l1_a_marker_written_as_ordinary_tokens_is_text_in_every_field(step: int) -> None:
     text = "<think></think><|tool_calls_section_begin|><|tool_call_end|><|im_end|>[EOS]"
+    arguments = f'{{"a": "{text}"}}'
     ids = plain_ids(text)
     ids += marked_ids(END_THINK) + plain_ids(text)
     ids += marked_ids(f"{SECTION}{CALL}functions.run:0{ARGUMENT}")
-    ids += plain_ids('{"a": "%s"}' % text) + marked_ids(f"{END_CALL}{END}")
+    ids += plain_ids(arguments) + marked_ids(f"{END_CALL}{END}")
     answer = parse(Way("ids", step), ids, tools=TOOLS)
     assert answer.fields == (text, text)
-    assert answer.calls == [("functions.run:0", '{"a": "%s"}' % text)]
+    assert answer.calls == [("functions.run:0", arguments)]
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 7])
@@ -193,11 +195,10 @@ def test_l1_on_the_text_front_a_quote_outside_a_json_value_opens_no_string(
     assert answer.fields == ("a", "b")
 
 
-def test_l1_by_id_a_call_end_inside_a_string_ends_the_call(way: Way) -> None:
-    if way.front == "text":
-        pytest.skip("an open string decides there")
+@pytest.mark.parametrize("step", [0, 1, 2, 7])
+def test_l1_by_id_a_call_end_inside_a_string_ends_the_call(step: int) -> None:
     output = f'a{SECTION}{CALL}functions.run:0{ARGUMENT}{{"a": "b{END_CALL}'
-    assert parse(way, output, tools=TOOLS).calls == [("functions.run:0", '{"a": "b')]
+    assert parse(Way("ids", step), output, tools=TOOLS).calls == [("functions.run:0", '{"a": "b')]
 
 
 def test_id_and_name_come_once_and_first_then_exact_pieces_of_the_arguments() -> None:
@@ -212,11 +213,9 @@ def test_id_and_name_come_once_and_first_then_exact_pieces_of_the_arguments() ->
 
 
 def test_a_utf8_sequence_is_held_until_it_is_whole() -> None:
-    from sglang_kimi.parsers.output_parser import OutputParser
-
     parser = OutputParser(VOCABULARY, tools=None)
-    pieces = [[e.text for e in parser.feed([byte])] for byte in "é🙂".encode()]  # type: ignore[union-attr]
-    assert pieces == [[], ["é"], [], [], [], ["🙂"]]
+    pieces = [parser.feed([byte]) for byte in "é🙂".encode()]
+    assert pieces == [[], [Reasoning("é")], [], [], [], [Reasoning("🙂")]]
 
 
 @pytest.mark.parametrize("data", [b"a\xff\xfeb", b"\xf0\x9f", b"a\xe4\xb8", b"\xed\xa0\x80x"])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sglang_kimi.parsers.events import Reasoning
 from sglang_kimi.parsers.repairs import Repair
 
 from .fakes import (
@@ -155,8 +156,6 @@ def test_r2_a_call_marker_outside_a_section_without_a_call_is_stray_and_the_text
 
 
 def test_r2_text_behind_a_stray_call_marker_is_not_held_for_ever() -> None:
-    from sglang_kimi.parsers.events import Reasoning
-
     way = Way("ids", 1)
     answer = parse(way, f"{CALL}{'y' * 2000}", tools=TOOLS)
     pieces = [len(event.text) for event in answer.events if isinstance(event, Reasoning)]
