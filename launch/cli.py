@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from . import parse, render, serve
 from .jsonlines import EXIT_LINE_ERRORS, EXIT_USAGE, UsageError
+from .mini import command as mini
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +42,6 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"sglang-kimi {version('sglang-kimi')}"
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, render, parse):
+    for module in (serve, mini, render, parse):
         module.add_parser(subparsers)
     return parser
