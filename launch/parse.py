@@ -1,8 +1,8 @@
 """`sglang-kimi parse`: run recorded model output through the parsers that the server uses.
 
 One JSON object a line: `name`, `tools`, and `output_ids` or `output_text`; optionally `truncated`,
-`tool_choice` and `history_calls` (how many calls came before this turn, or they or their ids). Ids go
-through the ids front, text through the text front. `--step N` streams N tokens at a time.
+`tool_choice` and `history_calls` (the calls before this turn: their number, ids or the calls). Ids
+go through the ids front, text through the text front. `--step N` streams N tokens at a time.
 """
 
 import argparse
@@ -83,8 +83,9 @@ def _history(record: Mapping[str, Any]) -> list[str] | int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     calls = value if isinstance(value, list) else [None]
-    ids = [call.get("id") if isinstance(call, dict) else call for call in calls]
-    if not all(isinstance(call_id, str) for call_id in ids):
+    found = [call.get("id") if isinstance(call, dict) else call for call in calls]
+    ids = [call_id for call_id in found if isinstance(call_id, str)]
+    if len(ids) < len(found):
         raise ValueError(
             f"history_calls: want a number of calls, or a list of calls or their ids, got {value!r}"
         )
