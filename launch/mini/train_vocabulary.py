@@ -94,7 +94,6 @@ def train(counts: Counter[bytes], num_ranks: int) -> list[bytes]:
     Raises ValueError if the corpus has too few pairs for that many ranks.
     """
     tokens = [bytes([value]) for value in range(256)]
-    ranks = {token: rank for rank, token in enumerate(tokens)}
     words = [list(piece) for piece in counts]
     weights = list(counts.values())
     pair_counts: Counter[Pair] = Counter()
@@ -111,10 +110,8 @@ def train(counts: Counter[bytes], num_ranks: int) -> list[bytes]:
         negative_count, _, pair = heapq.heappop(heap)
         if pair_counts[pair] != -negative_count or not negative_count:
             continue  # counted again since: a newer entry stands in the heap
-        # Bytes that another split made before keep their rank: an encoder knows bytes, not splits.
-        merged = ranks.setdefault(tokens[pair[0]] + tokens[pair[1]], len(tokens))
-        if merged == len(tokens):
-            tokens.append(tokens[pair[0]] + tokens[pair[1]])
+        merged = len(tokens)
+        tokens.append(tokens[pair[0]] + tokens[pair[1]])
         touched: set[Pair] = set()
         for number in words_with.pop(pair):
             touched |= _merge(words[number], pair, merged, weights[number], pair_counts)

@@ -111,7 +111,8 @@ def softmax_scale(config: dict[str, Any]) -> float:
     scaling = config["rope_scaling"]
     mscale = yarn_mscale(scaling["factor"], scaling["mscale_all_dim"])
     head_dim = config["qk_nope_head_dim"] + config["qk_rope_head_dim"]
-    return mscale**2 / math.sqrt(head_dim)
+    scale: float = mscale**2 / math.sqrt(head_dim)
+    return scale
 
 
 def yarn_mscale(factor: float, mscale: float) -> float:
@@ -129,7 +130,7 @@ def yarn_ramp_bounds(config: dict[str, Any]) -> tuple[int, int]:
     original = scaling["original_max_position_embeddings"]
 
     def pair_that_turns(times: float) -> float:
-        return dim * math.log(original / (times * 2 * math.pi)) / (2 * math.log(theta))
+        return float(dim * math.log(original / (times * 2 * math.pi)) / (2 * math.log(theta)))
 
     low = math.floor(pair_that_turns(scaling["beta_fast"]))
     high = math.ceil(pair_that_turns(scaling["beta_slow"]))
@@ -144,7 +145,8 @@ def rope_frequencies(config: dict[str, Any]) -> Tensor:
     low, high = yarn_ramp_bounds(config)
     stretched_share = ((pairs - low) / (high - low)).clamp(0, 1)
     stretched = plain / config["rope_scaling"]["factor"]
-    return plain * (1 - stretched_share) + stretched * stretched_share
+    frequencies: Tensor = plain * (1 - stretched_share) + stretched * stretched_share
+    return frequencies
 
 
 def rope_angles(config: dict[str, Any], num_tokens: int) -> Tensor:
