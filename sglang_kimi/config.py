@@ -14,7 +14,7 @@ GROUP_SIZE = 32
 ARCHITECTURE = "KimiK25ForConditionalGeneration"
 
 
-class KimiK2TextConfig(DeepseekV3Config):  # type: ignore[misc]
+class KimiK2TextConfig(DeepseekV3Config):  # type: ignore[no-untyped-call]
     """The language model's part; `expert_quantization` holds config.json's `quantization_config`.
 
     The section is kept under another name because engines that find `quantization_config` start
@@ -38,7 +38,7 @@ class KimiK2TextConfig(DeepseekV3Config):  # type: ignore[misc]
         return data
 
 
-class KimiVisionConfig(PretrainedConfig):  # type: ignore[misc]
+class KimiVisionConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """MoonViT's and the projector's part, keys as in config.json (`vt_hidden_size`, …)."""
 
     model_type = "kimi_k25_vision"
@@ -47,7 +47,7 @@ class KimiVisionConfig(PretrainedConfig):  # type: ignore[misc]
         super().__init__(**kwargs)
 
 
-class KimiK25Config(PretrainedConfig):  # type: ignore[misc]
+class KimiK25Config(PretrainedConfig):  # type: ignore[no-untyped-call]
     """The whole checkpoint's configuration.
 
     `language_model_only` is True while vision is not served: SGLang then asks for no image

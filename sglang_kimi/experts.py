@@ -29,8 +29,10 @@ class ExpertParallelInt4MoE(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         parallel = get_parallel()
-        self.ep_rank, self.ep_size = parallel.moe_ep_rank, parallel.moe_ep_size
-        self.tp_rank, self.tp_size = parallel.moe_tp_rank, parallel.moe_tp_size
+        self.ep_rank: int = parallel.moe_ep_rank
+        self.ep_size: int = parallel.moe_ep_size
+        self.tp_rank: int = parallel.moe_tp_rank
+        self.tp_size: int = parallel.moe_tp_size
         self.num_local_experts = self._share(config, "n_routed_experts", self.ep_size, 1)
         self.first_expert = self.ep_rank * self.num_local_experts
         self.intermediate_size = self._share(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 from typing import Any
 
 from . import config, tokenizer
 from .checkpoint import CheckpointError
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint
 from .seams import hook, require
+
+MODEL_PACKAGE = "sglang_kimi.models"
 
 
 def register() -> None:
@@ -18,11 +22,29 @@ def register() -> None:
     require("config_registry").update(
         {"kimi_k25": config.KimiK25Config, "kimi_k2": config.KimiK2TextConfig}
     )
-    for name in ("attention", "mlp", "stages"):
-        require(name)
-    require("model_registry_instance").register("sglang_kimi.models", overwrite=True, strict=True)
+    register_model_class()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")
+
+
+def register_model_class() -> None:
+    """Put our class in SGLang's registry, at the time when the registry is first needed.
+
+    Only the schedulers need it: naming our package in the environment spares the other processes
+    the import of every in-tree model (ten seconds), and hands on to the schedulers by itself.
+    """
+    named = os.environ.setdefault("SGLANG_EXTERNAL_MODEL_PACKAGE", MODEL_PACKAGE)
+    if named != MODEL_PACKAGE or "sglang.srt.models.registry" in sys.modules:
+        require("model_registry").register(MODEL_PACKAGE, overwrite=True, strict=True)
+    hook("model_class", refuse_other_class, "after")
+
+
+def refuse_other_class(result: tuple[type, str], *args: Any, **kwargs: Any) -> None:
+    """Stop where SGLang would build another class for our architecture (ours failed to import)."""
+    model_class, architecture = result
+    if architecture == config.ARCHITECTURE and not model_class.__module__.startswith(MODEL_PACKAGE):
+        __import__(f"{MODEL_PACKAGE}.kimi_k27")  # raises what went wrong
+        raise RuntimeError(f"{architecture}: SGLang chose {model_class.__module__}, not ours")
 
 
 def refuse_broken_checkpoint(*args: Any, **kwargs: Any) -> None:

@@ -14,3 +14,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared facts folder is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a mini checkpoint, written once; tests that change one copy it first."""
+    from sglang_kimi.launch.mini.writer import write_mini_checkpoint
+
+    folder = tmp_path_factory.mktemp("mini") / "kimi-mini"
+    write_mini_checkpoint(folder, seed=0)
+    return folder

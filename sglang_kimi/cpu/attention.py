@@ -77,7 +77,7 @@ def create_mla_backend(runner: Any) -> Any:
             layer: Any,
             forward_batch: Any,
             save_kv_cache: bool = True,
-        ) -> torch.Tensor:
+        ) -> Any:
             if save_kv_cache and k is not None:
                 self._write(layer, forward_batch, k, v)
             return self._attend(q, layer, forward_batch, forward_batch.extend_seq_lens.tolist())
@@ -90,7 +90,7 @@ def create_mla_backend(runner: Any) -> Any:
             layer: Any,
             forward_batch: Any,
             save_kv_cache: bool = True,
-        ) -> torch.Tensor:
+        ) -> Any:
             if save_kv_cache and k is not None:
                 self._write(layer, forward_batch, k, v)
             return self._attend(q, layer, forward_batch, [1] * forward_batch.batch_size)

@@ -72,8 +72,8 @@ class KimiMoE(nn.Module):
         """Return [num_tokens, hidden_size], this rank's part."""
         routing = self.topk(hidden_states, self.gate(hidden_states))
         weights = routing.topk_weights.float() * self.routed_scaling_factor
-        routed = self.experts(hidden_states, routing.topk_ids, weights)
-        return routed + self.shared_experts(hidden_states)
+        output: Tensor = self.experts(hidden_states, routing.topk_ids, weights)
+        return output.add_(self.shared_experts(hidden_states))
 
 
 class KimiRouter(nn.Module):
@@ -255,7 +255,7 @@ class KimiK25ForConditionalGeneration(nn.Module):
         """Return the embedding of token ids."""
         return self.model.embed_tokens
 
-    def get_embed_and_head(self) -> tuple[Tensor, Tensor]:
+    def get_embed_and_head(self) -> tuple[Any, Any]:
         """Return the weights that a draft model shares: embedding and head."""
         return self.model.embed_tokens.weight, self.lm_head.weight
 
