@@ -5,6 +5,7 @@ texts included, because that is what the reference path encodes: `TextCuts` carr
 """
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -45,7 +46,7 @@ class TextCuts:
         if not text:
             return
         is_space = text[-1].isspace()
-        length = len(text) - len(text.rstrip()) if is_space else len(text.rsplit(None, 1)[-1])
+        length = _trailing(text, is_space)
         if length == len(text) and is_space == self._run_is_space:
             length += self._run_chars
         self._run_chars, self._run_is_space = length, is_space
@@ -58,9 +59,11 @@ class TextCuts:
                 cuts.append(start)
                 self._slice_chars = self._run_chars = 0
             end = min(len(text), start + _SLICE_CHARS - self._slice_chars)
-            for run in _RUN.finditer(text, start, end):
-                cuts += self._cut_run(run.start(), run.end(), text[run.start()].isspace())
             self._slice_chars += end - start
+            for run_start, run_end in _runs_that_count(text, start, end):
+                if run_start > start:  # not the run that went on from before
+                    self._run_chars = 0
+                cuts += self._cut_run(run_start, run_end, text[run_start].isspace())
             start = end
         return cuts
 
@@ -70,3 +73,26 @@ class TextCuts:
         cuts = range(start + _RUN_CHARS - self._run_chars, end, _RUN_CHARS)
         self._run_chars = end - cuts[-1] if cuts else self._run_chars + end - start
         return cuts
+
+
+def _runs_that_count(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of the first run, the last one, and every one that is too long.
+
+    A run longer than the limit covers one of the places that lie the limit apart, so only those are
+    looked at: texts are long, and almost all their runs are words.
+    """
+    done = start
+    for place in (*range(start, end, _RUN_CHARS), end - 1):
+        if place >= done:
+            run = _RUN.match(text, place, end)
+            assert run is not None  # every character is white space or is not
+            run_start = place - _trailing(text[done:place], text[place].isspace())
+            done = run.end()
+            yield run_start, done
+
+
+def _trailing(text: str, is_space: bool) -> int:
+    """Return the length of the run of white space, or of anything else, that ends the text."""
+    if is_space:
+        return len(text) - len(text.rstrip())
+    return 0 if not text or text[-1].isspace() else len(text.rsplit(None, 1)[-1])

@@ -65,8 +65,10 @@ def heading(message: Mapping[str, Any], where: str) -> str:
 
 
 def reasoning(message: Mapping[str, Any], where: str) -> str:
-    """Return an assistant message's thinking; `reasoning`, even empty, goes before
-    `reasoning_content`, and None counts as absent."""
+    """Return an assistant message's thinking, empty if it has none.
+
+    `reasoning`, even empty, goes before `reasoning_content`; None counts as absent.
+    """
     for key in ("reasoning", "reasoning_content"):
         value = _optional_text(message, key, where)
         if value is not None:

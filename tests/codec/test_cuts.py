@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sglang_kimi.codec import cuts
@@ -63,6 +63,7 @@ def plain_pieces(text: str) -> list[str]:
     return pieces
 
 
+@settings(max_examples=1000)
 @given(
     parts=st.lists(st.tuples(st.sampled_from("x \n"), st.integers(0, 9)), max_size=12),
     borders=st.lists(st.integers(0, 60), max_size=4),
