@@ -33,8 +33,8 @@ class ExpertParallelInt4MoE(nn.Module):
         self.ep_size: int = parallel.moe_ep_size
         self.tp_rank: int = parallel.moe_tp_rank
         self.tp_size: int = parallel.moe_tp_size
-        self.num_local_experts = self._share(config, "n_routed_experts", self.ep_size, 1)
-        self.first_expert = self.ep_rank * self.num_local_experts
+        self.num_local_experts: int = self._share(config, "n_routed_experts", self.ep_size, 1)
+        self.first_expert: int = self.ep_rank * self.num_local_experts
         self.intermediate_size = self._share(
             config, "moe_intermediate_size", self.tp_size, GROUP_SIZE
         )

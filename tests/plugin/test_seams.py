@@ -20,5 +20,5 @@ def test_a_target_that_is_gone_names_itself_and_our_module():
 
 def test_a_target_with_other_parameters_names_both_lists():
     seam = dataclasses.replace(SEAMS["mlp"], parameters=("self", "no_such_parameter"))
-    with pytest.raises(SeamError, match="no_such_parameter.*see sglang_kimi/models"):
+    with pytest.raises(SeamError, match=r"no_such_parameter.*see sglang_kimi/models"):
         resolve(seam)
