@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, moe_int4
 
-from .checkpoint import NIBBLES_PER_WORD
+from .checkpoint import NIBBLES_PER_WORD, CheckpointError
 
 PROJECTIONS: Final = {"gate_proj": 0, "up_proj": 1, "down_proj": 2}
 
@@ -75,13 +75,21 @@ class ExpertParallelInt4MoE(nn.Module):
         """Copy this rank's slice of one whole checkpoint tensor.
 
         projection: gate_proj, up_proj or down_proj; kind: weight_packed, weight_scale or
-        weight_shape (the checkpoint's shape, compared already and not kept).
+        weight_shape (outputs and inputs, compared and not kept).
         """
-        if kind == "weight_shape" or not self.wants(expert_id):
+        if not self.wants(expert_id):
             return
         local = expert_id - self.first_expert
+        inter, hidden = self.intermediate_size, self.w2.shape[1]
+        if kind == "weight_shape":
+            wanted = [inter * self.tp_size, hidden]
+            if tensor.tolist() != (wanted[::-1] if projection == "down_proj" else wanted):
+                raise CheckpointError(
+                    f"experts.{expert_id}.{projection}.weight_shape holds {tensor.tolist()}, "
+                    f"expected (outputs, inputs) of {wanted} or its reverse for down_proj"
+                )
+            return
         suffix = "_scale" if kind == "weight_scale" else ""
-        inter = self.intermediate_size
         if projection == "down_proj":
             per_element = GROUP_SIZE if suffix else NIBBLES_PER_WORD
             width = inter // per_element
