@@ -84,6 +84,7 @@ class AgentLoop:
             tools=[tool.declaration() for tool in self.tools],
             # Random weights never call a tool by themselves, nor do they ever stop talking.
             tool_choice="auto" if is_answer else "required",
+            parallel_tool_calls=False,
             max_tokens=MAX_THINKING_TOKENS + (MAX_ANSWER_TOKENS if is_answer else MAX_CALL_TOKENS),
             extra_body={"max_thinking_tokens": MAX_THINKING_TOKENS},
         )
