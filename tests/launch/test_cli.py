@@ -55,7 +55,7 @@ def test_help_starts_in_half_a_second() -> None:
 
 def test_help_names_every_command() -> None:
     shown = run("--help").stdout
-    for command in ("serve", "mini", "render", "parse"):
+    for command in ("serve", "demo", "mini", "render", "parse"):
         assert f"\n    {command} " in shown
 
 
