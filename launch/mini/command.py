@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 progress=show,
             )
         except (MiniError, OSError) as error:
-            raise UsageError(f"mini: {error}") from error
+            raise UsageError(str(error)) from error
     print(describe(report, args.seed))
     return 0
 
