@@ -49,7 +49,7 @@ unit: venv  ## only the quick tests without a server
 	@$(PY) -m pytest -q -m 'not server and not slow'
 
 lint: venv types  ## ruff, format check and types
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@status=0; $(PY) -m ruff check . || status=1; $(PY) -m ruff format --check . || status=1; exit $$status
 
 fmt: venv  ## format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
