@@ -47,25 +47,6 @@ class JsonScanner:
                 return
             position = self._step(text, position)
 
-    def string_end(self, text: str, position: int = 0) -> int:
-        """Return where in `text` the open string ends (behind its quote), `len(text)` if nowhere.
-
-        Looks ahead only: the scanner stays where it is. `text[position:]` comes next in line.
-        """
-        escaped = self._escaped
-        while position < len(text):
-            if escaped:
-                position, escaped = position + 1, False
-                continue
-            found = _QUOTE_OR_ESCAPE.search(text, position)
-            if found is None:
-                return len(text)
-            position = found.end()
-            if found[0] == '"':
-                return position
-            escaped = True
-        return position
-
     def _step(self, text: str, position: int) -> int:
         if self._escaped:
             self._escaped = False

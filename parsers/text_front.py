@@ -91,10 +91,10 @@ class TextFront:
         """Read up to the next marker, quote or end and return how far that came."""
         json = self._machine.open_json
         if json is not None and json.in_string:
-            end = json.string_end(text, position)
+            end = text.find('"', position) + 1 or len(text)  # an escaped one ends no string
             self._machine.text(text[position:end])
             return end
-        pattern = _MARKER if json is None or json.is_closed else _MARKER_OR_QUOTE
+        pattern = _MARKER if json is None else _MARKER_OR_QUOTE
         found = pattern.search(text, position)
         if found is None:
             end = _possible_marker(text, position)

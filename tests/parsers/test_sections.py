@@ -155,6 +155,12 @@ def test_r2_a_call_marker_outside_a_section_without_a_call_is_stray_and_the_text
     assert answer.counters[Repair.STRAY_MARKER] >= 1
 
 
+def test_r2_a_stray_call_marker_does_not_hide_the_end_of_the_thinking(run: Run) -> None:
+    answer = run(f"a {CALL}b{END_THINK}c{END}", tools=TOOLS)
+    assert (answer.fields, answer.calls) == (("a b", "c"), [])
+    assert answer.counters == {Repair.STRAY_MARKER: 1}
+
+
 def test_r2_text_behind_a_stray_call_marker_is_not_held_for_ever() -> None:
     way = Way("ids", 1)
     answer = parse(way, f"{CALL}{'y' * 2000}", tools=TOOLS)
