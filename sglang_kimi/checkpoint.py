@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final, Literal
 
+ARCHITECTURE: Final = "KimiK25ForConditionalGeneration"  # of K2.5, K2.6 and K2.7-Code alike
 TEXT_PREFIX: Final = "language_model."
 VISION_PREFIXES: Final = ("vision_tower.", "mm_projector.")
 GROUP_SIZE: Final = 32  # inputs that share one scale; the only size a Kimi checkpoint has

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import CheckpointError, TensorSpec, is_vision_tensor, text_tensors
+from .checkpoint import ARCHITECTURE, CheckpointError, TensorSpec, is_vision_tensor, text_tensors
 
 INDEX_NAME = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100 * 1024 * 1024  # the format's own limit
@@ -24,7 +24,7 @@ def is_kimi_checkpoint(directory: str | Path) -> bool:
         config = json.loads((Path(directory) / "config.json").read_text())
     except (OSError, ValueError):
         return False
-    return "KimiK25ForConditionalGeneration" in (config.get("architectures") or [])
+    return ARCHITECTURE in (config.get("architectures") or [])
 
 
 def check_checkpoint(directory: str | Path) -> None:

@@ -10,8 +10,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PretrainedConfig
 from transformers.models.deepseek_v3.configuration_deepseek_v3 import DeepseekV3Config
 
-GROUP_SIZE = 32
-ARCHITECTURE = "KimiK25ForConditionalGeneration"
+from .checkpoint import GROUP_SIZE
 
 
 class KimiK2TextConfig(DeepseekV3Config):  # type: ignore[no-untyped-call]

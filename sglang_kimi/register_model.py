@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from . import config, tokenizer
-from .checkpoint import CheckpointError
+from .checkpoint import ARCHITECTURE, CheckpointError
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint
 from .seams import hook, require
 
@@ -42,7 +42,7 @@ def register_model_class() -> None:
 def refuse_other_class(result: tuple[type, str], *args: Any, **kwargs: Any) -> None:
     """Stop where SGLang would build another class for our architecture (ours failed to import)."""
     model_class, architecture = result
-    if architecture == config.ARCHITECTURE and not model_class.__module__.startswith(MODEL_PACKAGE):
+    if architecture == ARCHITECTURE and not model_class.__module__.startswith(MODEL_PACKAGE):
         __import__(f"{MODEL_PACKAGE}.kimi_k27")  # raises what went wrong
         raise RuntimeError(f"{architecture}: SGLang chose {model_class.__module__}, not ours")
 
