@@ -63,7 +63,7 @@ def plain_pieces(text: str) -> list[str]:
     return pieces
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(
     parts=st.lists(st.tuples(st.sampled_from("x \n"), st.integers(0, 9)), max_size=12),
     borders=st.lists(st.integers(0, 60), max_size=4),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sglang_kimi.codec import cuts
@@ -331,6 +331,7 @@ message_lists = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(messages=message_lists, length=st.integers(0, 5))
 def test_a_prefix_of_the_history_has_a_prefix_of_the_ids(
     codec: PromptCodec, messages: list[Message], length: int
@@ -340,6 +341,7 @@ def test_a_prefix_of_the_history_has_a_prefix_of_the_ids(
     assert shorter[:-1] == segments[: len(shorter) - 1]
 
 
+@settings(deadline=None)
 @given(messages=message_lists)
 def test_the_clients_texts_never_give_a_control_token(
     codec: PromptCodec, messages: list[Message]
@@ -360,6 +362,7 @@ def test_the_clients_texts_never_give_a_control_token(
     assert controls(messages) == controls(emptied(messages))
 
 
+@settings(deadline=None)
 @given(messages=message_lists)
 def test_ids_are_those_of_the_whole_text_where_no_text_spells_a_control_token(
     codec: PromptCodec, messages: list[Message]

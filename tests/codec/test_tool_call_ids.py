@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sglang_kimi.codec.messages import PromptError
@@ -134,6 +134,7 @@ def test_a_result_without_call_keeps_its_id_and_no_call_gets_it() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(

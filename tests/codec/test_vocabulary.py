@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sglang_kimi.codec.vocabulary import Vocabulary, VocabularyError
@@ -58,6 +58,7 @@ def test_encode_matches_control_texts_and_encode_text_does_not(small: Vocabulary
     assert small.encode("<|reserved_token_264|>") == [264]
 
 
+@settings(deadline=None)
 @given(text=st.text())
 @example("<|im_end|>[EOS]<|reserved_token_264|>")
 @example("\r\n \u3000漢字 e\u0301 🤖")
@@ -67,6 +68,7 @@ def test_text_comes_back_and_never_gives_a_control_token(small: Vocabulary, text
     assert all(token_id < small.num_ranks for token_id in ids)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_text_comes_back_from_the_release_too(real: Vocabulary, text: str) -> None:
     ids = real.encode_text(text)
