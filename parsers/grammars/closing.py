@@ -30,16 +30,18 @@ class CloseFinder:
         position: json_lexer.Position,
         stop_id: int,
         *,
+        hints: tuple[bytes, ...] = (),
         num_walks: int = 2,
     ) -> tuple[int, ...] | None:
         """Return tokens, the last one `stop_id`, that end the matcher's grammar; None if unknown.
 
         matcher: an xgrammar.GrammarMatcher, left as it came. position: where its JSON text stands.
+        hints: texts that end some of the grammar's strings, such as a match of each pattern.
         num_walks: how many random walks to try when the greedy way finds no end.
         """
         for walk in range(num_walks + 1):
             rng = random.Random(walk) if walk else None
-            tokens, is_closed = self._walk(matcher, position, rng)
+            tokens, is_closed = self._walk(matcher, position, hints, rng)
             if tokens:
                 matcher.rollback(len(tokens))
             if is_closed:
@@ -47,27 +49,48 @@ class CloseFinder:
         return None
 
     def _walk(
-        self, matcher: Any, position: json_lexer.Position, rng: random.Random | None
+        self,
+        matcher: Any,
+        position: json_lexer.Position,
+        hints: tuple[bytes, ...],
+        rng: random.Random | None,
     ) -> tuple[list[int], bool]:
         tokens: list[int] = []
         while not matcher.is_completed():
-            if len(tokens) == _MAX_STEPS:
+            step = self._hinted_step(matcher, position, hints) or self._step(matcher, position, rng)
+            if not step or len(tokens) >= _MAX_STEPS:
                 return tokens, False
-            step = self._step(matcher, position, rng)
-            if step is None:
-                return tokens, False
-            tokens.append(step[0])
-            position = step[1]
+            tokens += step
+            for token_id in step:
+                position = json_lexer.advance(position, self._masks.token_bytes[token_id])
         return tokens, True
+
+    def _hinted_step(
+        self, matcher: Any, position: json_lexer.Position, hints: tuple[bytes, ...]
+    ) -> list[int]:
+        """Accept the first of: nothing, a hint; each with the closing quote. Empty if none fits."""
+        if position.state != json_lexer.STRING:
+            return []
+        for hint in (b"", *hints):
+            tokens: list[int] = []
+            for token_id in self._masks.tokens(hint + b'"'):
+                if not matcher.accept_token(token_id):
+                    break
+                tokens.append(token_id)
+            else:
+                return tokens
+            if tokens:
+                matcher.rollback(len(tokens))
+        return []
 
     def _step(
         self, matcher: Any, position: json_lexer.Position, rng: random.Random | None
-    ) -> tuple[int, json_lexer.Position] | None:
-        """Accept one token; return it with the position after it, None if nothing fits."""
+    ) -> list[int]:
+        """Accept one token; return it, nothing if none fits."""
         for token_id in self._candidates(matcher, position, rng):
             after = json_lexer.advance(position, self._masks.token_bytes[token_id])
             if after.state != json_lexer.REFUSED and matcher.accept_token(token_id):
-                return token_id, after
+                return [token_id]
         return self._any_step(matcher, position)
 
     def _candidates(
@@ -80,9 +103,7 @@ class CloseFinder:
             rest = rng.sample(rest, len(rest))
         return first + rest
 
-    def _any_step(
-        self, matcher: Any, position: json_lexer.Position
-    ) -> tuple[int, json_lexer.Position] | None:
+    def _any_step(self, matcher: Any, position: json_lexer.Position) -> list[int]:
         """Accept the shortest of all allowed tokens: rare text, such as a pattern's letters."""
         import numpy as np
         import torch
@@ -91,10 +112,8 @@ class CloseFinder:
         matcher.fill_next_token_bitmask(bitmask, 0)
         row = bitmask[0] & self._masks.lexer_masks[position.state] & self._masks.ordinary
         flags = np.unpackbits(row.numpy().view(np.uint8), bitorder="little")
-        for token_id in sorted(np.flatnonzero(flags).tolist(), key=self._length)[:1]:
-            if matcher.accept_token(token_id):
-                return token_id, json_lexer.advance(position, self._masks.token_bytes[token_id])
-        return None
+        token_id = min(np.flatnonzero(flags).tolist(), key=self._length, default=None)
+        return [token_id] if token_id is not None and matcher.accept_token(token_id) else []
 
     def _length(self, token_id: int) -> int:
         return len(self._masks.token_bytes[token_id])

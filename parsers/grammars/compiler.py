@@ -17,6 +17,7 @@ from .bodies import AnswerGrammar, FreeGrammar
 from .calls import ToolCallGrammar
 from .closing import CloseFinder
 from .masks import MaskVocabulary
+from .pattern_samples import samples
 from .schema import SchemaError, arguments_schema, prepare_schema
 from .shortest import largest_growth
 from .string_rules import allow_escapes
@@ -124,7 +125,8 @@ class GrammarCompiler:
         if compiled is None:
             raise SchemaError(owner, "", "holds what can't be made a grammar")
         growth = largest_growth(prepared, self.masks.num_tokens)
-        return self._keep(key, compiled, is_json=True, growth=growth)
+        hints = tuple({text.encode() for text in samples(prepared)})
+        return self._keep(key, compiled, is_json=True, growth=growth, hints=hints)
 
     def _compile_schema(self, prepared: Any) -> Any:
         """Return the compiled grammar, None if xgrammar refuses the schema."""
@@ -145,7 +147,7 @@ class GrammarCompiler:
             compiled = compile_text(source)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{kind}: can't be compiled: {error}") from error
-        return self._keep((kind, source), compiled, is_json=False, growth=0)
+        return self._keep((kind, source), compiled, is_json=False)
 
     def _cached(self, key: tuple[str, str]) -> TextGrammar | None:
         with self._lock:
@@ -154,15 +156,22 @@ class GrammarCompiler:
             return self._cache.get(key)
 
     def _keep(
-        self, key: tuple[str, str], compiled: Any, *, is_json: bool, growth: int
+        self,
+        key: tuple[str, str],
+        compiled: Any,
+        *,
+        is_json: bool,
+        growth: int = 0,
+        hints: tuple[bytes, ...] = (),
     ) -> TextGrammar:
         text = TextGrammar(
             masks=self.masks,
             finder=self._finder,
             compiled=compiled,
             is_json=is_json,
-            shortest=self._shortest(compiled) if is_json else None,
+            shortest=self._shortest(compiled, hints) if is_json else None,
             growth=growth,
+            hints=hints,
         )
         with self._lock:
             if key not in self._cache:
@@ -173,12 +182,14 @@ class GrammarCompiler:
                 self._cache_bytes -= evicted.compiled.memory_size_bytes
         return text
 
-    def _shortest(self, compiled: Any) -> tuple[int, ...] | None:
+    def _shortest(self, compiled: Any, hints: tuple[bytes, ...]) -> tuple[int, ...] | None:
         from xgrammar import GrammarMatcher
 
         stop_id = self.masks.stop_ids[0]
         matcher = GrammarMatcher(compiled, override_stop_tokens=[stop_id])
-        close = self._finder.find(matcher, json_lexer.START, stop_id, num_walks=_NUM_WALKS)
+        close = self._finder.find(
+            matcher, json_lexer.START, stop_id, hints=hints, num_walks=_NUM_WALKS
+        )
         return None if close is None else close[:-1]
 
 

@@ -168,14 +168,20 @@ class MaskVocabulary:
                 return token_id
         return None
 
-    def num_tokens(self, data: bytes) -> int:
-        """Return how many tokens `data` takes, longest prefix first."""
-        count = 0
+    def tokens(self, data: bytes) -> list[int]:
+        """Return the ids that spell `data`, longest prefix first."""
+        token_ids: list[int] = []
         while data:
             token_id = self.longest_prefix(data)
-            data = data[1 if token_id is None else len(self.token_bytes[token_id]) :]
-            count += 1
-        return count
+            if token_id is None:
+                raise ValueError(f"data: byte {data[0]:#04x} is no token of the vocabulary")
+            token_ids.append(token_id)
+            data = data[len(self.token_bytes[token_id]) :]
+        return token_ids
+
+    def num_tokens(self, data: bytes) -> int:
+        """Return how many tokens `data` takes, longest prefix first."""
+        return len(self.tokens(data))
 
 
 def is_allowed(mask: Mask, token_id: int) -> bool:

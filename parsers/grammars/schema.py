@@ -124,7 +124,7 @@ def _modern(node: _Node) -> _Node:
             node["items"] = node.pop("additionalItems")
     if node.get("type") == "any":
         del node["type"]
-    if node.get("enum") == [] or ("enum" in node and node.get("const") in node["enum"]):
+    if node.get("enum") == [] or ("const" in node and node["const"] in node.get("enum", ())):
         del node["enum"]
     if isinstance(node.get("required"), bool):
         del node["required"]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .pattern_samples import sample
+
 _MAX_DEPTH = 12
 # What any JSON value or free key costs beside the schema's own: `"":0,` and blanks.
 _MIN_GROWTH = 8
@@ -72,7 +74,10 @@ def _of_kind(kind: str, schema: Mapping[str, Any], root: Any, depth: int) -> str
     if kind == "array":
         return _shortest_array(schema, root, depth)
     if kind == "string":
-        if "pattern" in schema or "format" in schema:
+        if "pattern" in schema:
+            found = sample(schema["pattern"])
+            return _UNKNOWN_TEXT if found is None else json.dumps(found, ensure_ascii=False)
+        if "format" in schema:
             return _UNKNOWN_TEXT
         return json.dumps("x" * min(schema.get("minLength", 0), 1024))
     if kind in ("integer", "number"):

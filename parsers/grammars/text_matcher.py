@@ -28,6 +28,7 @@ class TextGrammar:
 
     compiled: xgrammar.CompiledGrammar. shortest: tokens of a short complete text without its stop
     token, None if none was found. growth: tokens by which one `{ [ , :` may lengthen the close.
+    hints: texts that end some of its strings, for `CloseFinder.find`.
     """
 
     masks: MaskVocabulary
@@ -36,6 +37,7 @@ class TextGrammar:
     is_json: bool
     shortest: tuple[int, ...] | None
     growth: int
+    hints: tuple[bytes, ...] = ()
 
     @property
     def num_shortest(self) -> int:
@@ -157,7 +159,9 @@ class TextMatcher:
         state = self._state
         if state.num_tokens < state.retry_at:
             return
-        plan = self._grammar.finder.find(self._matcher, state.position, self._stop_ids[0])
+        plan = self._grammar.finder.find(
+            self._matcher, state.position, self._stop_ids[0], hints=self._grammar.hints
+        )
         if plan is None:
             self._state = state._replace(retry_at=state.num_tokens + _RETRY_TOKENS)
         else:
