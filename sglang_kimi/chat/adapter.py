@@ -26,7 +26,7 @@ from sglang_kimi.parsers.events import (
     collect,
 )
 
-from . import request_fields, response_hooks, text_parsing
+from . import request_fields, response_hooks, serving, text_parsing
 from .answer import Answer, AnswerOptions
 from .names import PARSER
 from .sse import ChunkFrame, chunk_lines
@@ -200,7 +200,8 @@ def build_adapter(context: Any) -> KimiChatAdapter | None:
     """Build the adapter from SGLang's `ChatEncodingAdapterContext`; None without a tokenizer."""
     if context.tokenizer is None:
         return None  # --skip-tokenizer-init: this server encodes no chat prompts
-    response_hooks.activate()
+    serving.activate()
+    response_hooks.extend_stream_chunks()
     vocabulary: Vocabulary = context.tokenizer.vocabulary
     owns_output = context.reasoning_parser == context.tool_call_parser == PARSER
     return KimiChatAdapter(vocabulary, context.chat_hooks, owns_output=owns_output)

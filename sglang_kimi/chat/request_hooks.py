@@ -6,7 +6,7 @@ from typing import Any
 
 from sglang_kimi.seams import hook
 
-from . import request_fields
+from . import request_fields, serving
 from .grammar_key import FIRST_CALL_INDEX, next_call_index
 from .names import ENCODING, is_kimi
 
@@ -69,6 +69,8 @@ def _add_custom_params(params: dict[str, Any], request: Any, *_: Any, **__: Any)
 
     These numbers stay out of the grammar's key, by which compiled grammars are shared.
     """
+    if not serving.is_active():
+        return params
     ours: dict[str, Any] = {}
     budget = request_fields.thinking_budget(request)
     if budget is not None:
@@ -95,14 +97,15 @@ def _restore_tool_inputs(chat_request: Any, messages_request: Any) -> None:
     inputs = [
         block.input
         for message in messages_request.messages
-        if not isinstance(message.content, str)
+        if message.role == "assistant" and not isinstance(message.content, str)
         for block in message.content
         if block.type == "tool_use"
     ]
     calls = [
         call
         for message in chat_request.messages
-        for call in getattr(message, "tool_calls", None) or ()
+        if message.role == "assistant"
+        for call in message.tool_calls or ()
     ]
     for call, value in zip(calls, inputs, strict=True):
         call.function.arguments = json.dumps(value or {}, ensure_ascii=False)

@@ -11,11 +11,10 @@ from fastapi.responses import ORJSONResponse
 
 from sglang_kimi.seams import hook, require
 
+from . import serving
 from .names import ENCODING, is_kimi
 
 logger = logging.getLogger(__name__)
-
-_serves_kimi = False
 
 
 def register() -> None:
@@ -26,17 +25,16 @@ def register() -> None:
     hook("convert_chat_response", _leave_out_cut_calls, "around")
 
 
-def activate() -> None:
-    """Change what no request object leads to; called where this process serves our model."""
-    global _serves_kimi
-    if _serves_kimi:
+def extend_stream_chunks() -> None:
+    """Give SGLang's own stream chunks `reasoning`; called where this process serves our model."""
+    stock = require("stream_delta")
+    if "reasoning" in stock.__struct_fields__:
         return
-    _serves_kimi = True
     delta = msgspec.defstruct(
         "ReasoningDelta",
         # A factory, since plain defaults are left out of the JSON and clients read the attribute.
         [("reasoning", str | None, msgspec.field(default_factory=lambda: None))],
-        bases=(require("stream_delta"),),
+        bases=(stock,),
         namespace={"__post_init__": _copy_reasoning},
         omit_defaults=True,
     )
@@ -57,7 +55,7 @@ def _add_reasoning(response: Any, handler: Any, *_: Any) -> Any:
 
 def _add_cached_tokens(usage: Any, *_: Any, **__: Any) -> Any:
     """Give usage the top-level `cached_tokens` that Kimi's clients read."""
-    if _serves_kimi and usage.prompt_tokens_details is not None:
+    if serving.is_active() and usage.prompt_tokens_details is not None:
         usage.cached_tokens = usage.prompt_tokens_details.cached_tokens
     return usage
 

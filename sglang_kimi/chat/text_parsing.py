@@ -1,11 +1,11 @@
 """Parsing of output that arrives as text, for SGLang's native endpoints and its text detectors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sglang.srt.function_call.core_types import ToolCallItem
 
-from sglang_kimi.parsers.events import ParsedOutput, collect
+from sglang_kimi.parsers.events import collect
 from sglang_kimi.parsers.text_front import TextFront
 from sglang_kimi.parsers.vocabulary import SECTION_BEGIN, THINK_CLOSE, THINK_OPEN
 
@@ -23,13 +23,16 @@ def separate_reasoning(text: str) -> tuple[str, str]:
 
 
 def parse_function_calls(text: str, tools: Sequence[Any]) -> tuple[str, list[ToolCallItem]]:
-    """Return content and calls of a text without reasoning; `tools` are SGLang's objects.
+    """Return content and calls of a text without reasoning.
 
-    A call's `tool_index` is the tool's place among `tools`, -1 if it is not declared: what SGLang's
-    own whole-text parsers give.
+    tools: SGLang's objects, or plain dictionaries, which is what its endpoint passes on. A call's
+    `tool_index` is the tool's place among them, -1 if it is not declared, as SGLang's own
+    whole-text parsers give it.
     """
-    parsed = parse_text(text, tools, starts_in_thinking=THINK_CLOSE in text)
-    places = {tool.function.name: index for index, tool in enumerate(tools)}
+    declared = [tool if isinstance(tool, Mapping) else tool.model_dump() for tool in tools]
+    front = TextFront(tools=declared, starts_in_thinking=THINK_CLOSE in text)
+    parsed = collect([*front.feed(text), *front.finish(truncated=False)])
+    places = {tool["function"]["name"]: index for index, tool in enumerate(declared)}
     calls = [
         ToolCallItem(
             tool_index=places.get(call.name, -1), name=call.name, parameters=call.arguments
@@ -37,11 +40,3 @@ def parse_function_calls(text: str, tools: Sequence[Any]) -> tuple[str, list[Too
         for call in parsed.tool_calls
     ]
     return parsed.content, calls
-
-
-def parse_text(text: str, tools: Sequence[Any], *, starts_in_thinking: bool) -> ParsedOutput:
-    """Parse a whole text with SGLang's tool objects."""
-    front = TextFront(
-        tools=[tool.model_dump() for tool in tools], starts_in_thinking=starts_in_thinking
-    )
-    return collect([*front.feed(text), *front.finish(truncated=False)])

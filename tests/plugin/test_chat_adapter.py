@@ -262,11 +262,11 @@ def test_a_streamed_responses_answer_has_the_same_fields(adapter, vocabulary, st
     assert "".join(call.parameters for call in calls) == '{"path": "é"}'
 
 
-def test_texts_are_parsed_for_the_native_endpoints(adapter):
+@pytest.mark.parametrize("tool", [TOOL, chat(tools=[TOOL]).tools[0]])
+def test_texts_are_parsed_for_the_native_endpoints(adapter, tool):
     text = "".join(ANSWER)
     reasoning, rest = adapter.separate_reasoning_text(text)
     assert (reasoning, rest) == ("thinking", "".join(ANSWER[3:]))
-    tool = chat(tools=[TOOL]).tools[0]
     content, calls = adapter.parse_function_call_text(rest, [tool])
     assert content == "some text"
     assert [(c.tool_index, c.name, c.parameters) for c in calls] == [(0, "look", '{"path": "é"}')]

@@ -28,7 +28,7 @@ def streamed(client, request):
     content, stop_reason = [], None
     for event in client.stream(PATH, {**request, "stream": True}):
         if event["type"] == "content_block_start":
-            content.append({**event["content_block"], "json": ""})
+            content.append(dict(event["content_block"]))
         elif event["type"] == "content_block_delta":
             delta, block = event["delta"], content[event["index"]]
             for key, target in (
