@@ -17,7 +17,7 @@ PYPROJECT = """
 dependencies = ["alpha==1"]
 optional-dependencies.dev = ["beta"]
 """
-FAKE_UV = """#!{python}
+FAKE_UV = """
 import os, pathlib, subprocess, sys
 words = sys.argv[1:]
 with open(os.environ["UV_CALLS"], "a") as calls:
@@ -37,8 +37,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, 
     checkout, cache, calls = tmp_path / "check out", tmp_path / "cache", tmp_path / "calls"
     checkout.mkdir()
     (checkout / "pyproject.toml").write_text(PYPROJECT)
-    uv = tmp_path / "uv"
-    uv.write_text(FAKE_UV.format(python=sys.executable))
+    script, uv = tmp_path / "uv.py", tmp_path / "uv"
+    script.write_text(FAKE_UV)
+    uv.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     uv.chmod(0o755)
     monkeypatch.setenv("UV", str(uv))
     monkeypatch.setenv("UV_CALLS", str(calls))
