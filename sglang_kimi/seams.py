@@ -133,97 +133,34 @@ _ANTHROPIC = "sglang.srt.entrypoints.anthropic"
 _CHAT = f"{_OPENAI}.serving_chat.OpenAIServingChat"
 _KIMI_CHAT = "sglang_kimi/chat"
 
+_MODELS = {
+    "message_model": f"{_OPENAI}.protocol.ChatCompletionMessageGenericParam",
+    "user_message_model": f"{_OPENAI}.protocol.ChatCompletionMessageUserParam",
+    "chat_request_model": f"{_OPENAI}.protocol.ChatCompletionRequest",
+    "responses_request_model": f"{_OPENAI}.protocol.ResponsesRequest",
+    "messages_request_model": f"{_ANTHROPIC}.protocol.AnthropicMessagesRequest",
+    "usage_model": f"{_OPENAI}.protocol.UsageInfo",
+    "message_response_model": f"{_OPENAI}.protocol.ChatMessage",
+    "tokenize_request_model": f"{_OPENAI}.protocol.TokenizeRequest",
+    "choice_model": f"{_OPENAI}.protocol.ChatCompletionResponseChoice",
+    "chat_response_model": f"{_OPENAI}.protocol.ChatCompletionResponse",
+    "chat_stream_model": f"{_OPENAI}.protocol.ChatCompletionStreamResponse",
+    "completion_response_model": f"{_OPENAI}.protocol.CompletionResponse",
+    "completion_stream_model": f"{_OPENAI}.protocol.CompletionStreamResponse",
+    "responses_response_model": f"{_OPENAI}.protocol.ResponsesResponse",
+    "responses_event_model": f"{_OPENAI}.protocol.ResponsesLifecycleEvent",
+}
+
 CHAT_SEAMS = {
-    "message_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionMessageGenericParam",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "a message's `reasoning` and `partial` must survive validation",
-    ),
-    "user_message_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionMessageUserParam",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "a user message's `name` is part of the prompt",
-    ),
-    "chat_request_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionRequest",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "`max_thinking_tokens` is our field of a chat request",
-    ),
-    "responses_request_model": Seam(
-        f"{_OPENAI}.protocol.ResponsesRequest",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "`max_thinking_tokens` is our field of a responses request",
-    ),
-    "messages_request_model": Seam(
-        f"{_ANTHROPIC}.protocol.AnthropicMessagesRequest",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "`max_thinking_tokens` is our field of a messages request",
-    ),
-    "usage_model": Seam(
-        f"{_OPENAI}.protocol.UsageInfo",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "usage has a top-level `cached_tokens`, which Kimi's clients read",
-    ),
-    "message_response_model": Seam(
-        f"{_OPENAI}.protocol.ChatMessage",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "an answer has `reasoning` beside `reasoning_content`",
-    ),
-    "tokenize_request_model": Seam(
-        f"{_OPENAI}.protocol.TokenizeRequest",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the message models",
-    ),
-    "choice_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionResponseChoice",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the answer's message model",
-    ),
-    "chat_response_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionResponse",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests choice and usage models",
-    ),
-    "chat_stream_model": Seam(
-        f"{_OPENAI}.protocol.ChatCompletionStreamResponse",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the usage model",
-    ),
-    "completion_response_model": Seam(
-        f"{_OPENAI}.protocol.CompletionResponse",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the usage model",
-    ),
-    "completion_stream_model": Seam(
-        f"{_OPENAI}.protocol.CompletionStreamResponse",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the usage model",
-    ),
-    "responses_response_model": Seam(
-        f"{_OPENAI}.protocol.ResponsesResponse",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the usage model",
-    ),
-    "responses_event_model": Seam(
-        f"{_OPENAI}.protocol.ResponsesLifecycleEvent",
-        (),
-        f"{_KIMI_CHAT}/protocol.py",
-        "it nests the responses model",
-    ),
+    **{
+        name: Seam(
+            target,
+            (),
+            f"{_KIMI_CHAT}/protocol.py",
+            "rebuilt to keep the fields of Kimi's clients, its own and those of what it nests",
+        )
+        for name, target in _MODELS.items()
+    },
     "reasoning_parser_names": Seam(
         "sglang.srt.parser.reasoning_parser_names.REASONING_PARSER_NAMES",
         (),
