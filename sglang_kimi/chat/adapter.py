@@ -28,7 +28,7 @@ from sglang_kimi.parsers.events import (
 
 from . import request_fields, response_hooks, serving, text_parsing
 from .answer import Answer, AnswerOptions
-from .names import PARSER
+from .names import PARSER, vocabulary_of
 from .sse import ChunkFrame, chunk_lines
 
 logger = logging.getLogger(__name__)
@@ -202,8 +202,8 @@ def build_adapter(context: Any) -> KimiChatAdapter | None:
         return None  # --skip-tokenizer-init: this server encodes no chat prompts
     serving.activate()
     response_hooks.extend_stream_chunks()
-    vocabulary: Vocabulary = context.tokenizer.vocabulary
     owns_output = context.reasoning_parser == context.tool_call_parser == PARSER
+    vocabulary = vocabulary_of(context.tokenizer)
     return KimiChatAdapter(vocabulary, context.chat_hooks, owns_output=owns_output)
 
 

@@ -25,6 +25,7 @@ from sglang_kimi.parsers.grammars.turn import TurnMatcher
 from sglang_kimi.parsers.vocabulary import TokenVocabulary
 
 from .grammar_key import read_tag
+from .names import vocabulary_of
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def create_backend(
 ) -> KimiGrammarBackend:
     """Create the backend, in the form that SGLang calls."""
     del server_args, eos_token_ids  # the turn's end is part of the prompt format
-    return KimiGrammarBackend(tokenizer.vocabulary, vocab_size)
+    return KimiGrammarBackend(vocabulary_of(tokenizer), vocab_size)
 
 
 def _compiled(compile_body: Callable[[], BodyGrammar]) -> BaseGrammarObject:

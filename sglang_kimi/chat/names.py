@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from sglang_kimi.codec.vocabulary import Vocabulary
+
 ARCHITECTURES: Final = ("KimiK25ForConditionalGeneration",)
 """Architectures served by our chat path; every other model keeps SGLang's."""
 
@@ -23,3 +25,14 @@ def is_kimi(hf_config: Any) -> bool:
     """Say whether a model's config names one of our architectures first."""
     architectures: Sequence[str] = getattr(hf_config, "architectures", None) or ()
     return bool(architectures) and architectures[0] in ARCHITECTURES
+
+
+def vocabulary_of(tokenizer: Any) -> Vocabulary:
+    """Return the vocabulary of the served tokenizer; ValueError if the tokenizer is not ours."""
+    vocabulary = getattr(tokenizer, "vocabulary", None)
+    if not isinstance(vocabulary, Vocabulary):
+        raise ValueError(
+            f"tokenizer: want sglang-kimi's TikTokenTokenizer, got {type(tokenizer).__name__}; the "
+            "plugin kimi_chat needs kimi_model beside it in SGLANG_PLUGINS"
+        )
+    return vocabulary

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sglang_kimi.chat import defaults
-from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND, PARSER
+from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND, PARSER, vocabulary_of
 
 KIMI = SimpleNamespace(architectures=["KimiK25ForConditionalGeneration"])
 OTHER = SimpleNamespace(architectures=["LlamaForCausalLM"])
@@ -59,3 +59,8 @@ def test_only_our_architecture_gets_our_encoding():
     assert defaults._is_our_encoding(False, ENCODING)
     assert not defaults._is_our_encoding(False, None)
     assert defaults._is_our_encoding(True, "kimi_k3")
+
+
+def test_another_tokenizer_is_refused_with_the_plugin_that_is_missing():
+    with pytest.raises(ValueError, match=r"got SimpleNamespace; .* needs kimi_model"):
+        vocabulary_of(SimpleNamespace(vocabulary={}))

@@ -1,6 +1,7 @@
 """`/v1/responses` on a real server with random weights."""
 
 import json
+import urllib.request
 
 import jsonschema
 import pytest
@@ -17,12 +18,7 @@ PATH = "/v1/responses"
 
 @pytest.fixture(scope="module")
 def model(client):
-    return client.post("/tokenize", {"prompt": "x"}) and _model_name(client)
-
-
-def _model_name(client):
-    import urllib.request
-
+    """Return the served name: this API refuses any other."""
     with urllib.request.urlopen(f"{client.url}/v1/models", timeout=30) as response:
         return json.load(response)["data"][0]["id"]
 
