@@ -171,12 +171,13 @@ class MaskVocabulary:
     def tokens(self, data: bytes) -> list[int]:
         """Return the ids that spell `data`, longest prefix first."""
         token_ids: list[int] = []
-        while data:
-            token_id = self.longest_prefix(data)
+        start = 0
+        while start < len(data):
+            token_id = self.longest_prefix(data[start : start + self.max_token_bytes])
             if token_id is None:
-                raise ValueError(f"data: byte {data[0]:#04x} is no token of the vocabulary")
+                raise ValueError(f"data: byte {data[start]:#04x} is no token of the vocabulary")
             token_ids.append(token_id)
-            data = data[len(self.token_bytes[token_id]) :]
+            start += len(self.token_bytes[token_id])
         return token_ids
 
     def num_tokens(self, data: bytes) -> int:

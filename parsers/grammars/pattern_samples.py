@@ -62,7 +62,7 @@ def _sample_part(part: tuple[Any, Any]) -> str:
     if op is ops.BRANCH:
         return min(("".join(map(_sample_part, branch)) for branch in value[1]), key=len)
     if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
-        return "".join(map(_sample_part, value[2])) * min(value[0], _MAX_REPEAT)
+        return "".join(map(_sample_part, value[2])) * min(int(value[0]), _MAX_REPEAT)
     raise _NoSampleError(str(op))
 
 

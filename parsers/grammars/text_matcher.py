@@ -20,6 +20,7 @@ _SLACK = 3
 # A token inside a string may commit to a longer enum value or pattern branch than the close's.
 _FORCE_ROOM = 18
 _RETRY_TOKENS = 64
+_UNCHECKED = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class _State(NamedTuple):
     """An exact close, or empty if only the bound is known."""
     retry_at: int
     """Number of tokens before which no close is looked for again: the last search failed."""
+    checked_room: int
+    """Tokens there were beside the close when it was last known exactly."""
 
 
 class TextMatcher:
@@ -71,7 +74,7 @@ class TextMatcher:
         self._stop_ids = stop_ids
         self._matcher = GrammarMatcher(grammar.compiled, override_stop_tokens=list(stop_ids))
         plan = () if grammar.shortest is None else (*grammar.shortest, stop_ids[0])
-        self._state = _State(json_lexer.START, 0, len(plan), plan, 0)
+        self._state = _State(json_lexer.START, 0, len(plan), plan, 0, _UNCHECKED)
         self._undo: deque[_State] = deque(maxlen=MAX_ROLLBACK)
 
     def is_terminated(self) -> bool:
@@ -92,7 +95,9 @@ class TextMatcher:
         follows_plan = bool(state.plan) and state.plan[0] == token_id
         plan = state.plan[1:] if follows_plan else ()
         bound = len(plan) if follows_plan else state.bound + growth
-        self._state = _State(position, state.num_tokens + 1, bound, plan, state.retry_at)
+        self._state = state._replace(
+            position=position, num_tokens=state.num_tokens + 1, bound=bound, plan=plan
+        )
         return True
 
     def rollback(self, num_tokens: int) -> None:
@@ -126,8 +131,8 @@ class TextMatcher:
 
     def _fit(self, mask: Mask, num_left: int) -> None:
         growth = self._grammar.growth
-        if num_left - self._state.bound - _SLACK <= growth and not self._state.plan:
-            self._replan()
+        if not self._state.plan and self._needs_plan(num_left - self._state.bound - _SLACK):
+            self._replan(num_left)
         state = self._state
         room = num_left - state.bound - _SLACK
         if room > growth or not state.plan:
@@ -142,6 +147,16 @@ class TextMatcher:
         if was_allowed:
             mask[close >> 5] |= _bit(close)
 
+    def _needs_plan(self, room: int) -> bool:
+        """Return whether the bound's room is too small to go on without the exact close.
+
+        A bound grows faster than the close, so it is checked before it limits anything; while
+        the exact room shrinks, again at every halving.
+        """
+        growth = self._grammar.growth
+        is_limiting = room < growth * (STRUCTURE_LEVELS[-1] + 1)
+        return room <= growth or (is_limiting and 2 * room <= self._state.checked_room)
+
     def _may_write_on(self, close: int) -> bool:
         """Return whether plain text leaves the close as it is: in a string that may end now."""
         if self._state.position.state != json_lexer.STRING or close >= self._masks.num_ranks:
@@ -155,7 +170,7 @@ class TextMatcher:
             level = max(level for level in STRUCTURE_LEVELS if level <= limit)
             _narrow(mask, self._masks.at_most_structure[level])
 
-    def _replan(self) -> None:
+    def _replan(self, num_left: int) -> None:
         state = self._state
         if state.num_tokens < state.retry_at:
             return
@@ -165,7 +180,8 @@ class TextMatcher:
         if plan is None:
             self._state = state._replace(retry_at=state.num_tokens + _RETRY_TOKENS)
         else:
-            self._state = state._replace(bound=len(plan), plan=plan)
+            room = num_left - len(plan) - _SLACK
+            self._state = state._replace(bound=len(plan), plan=plan, checked_room=room)
 
 
 def _narrow(mask: Mask, allowed: Mask) -> None:

@@ -89,30 +89,32 @@ class Driver:
         return b"".join(map(self.vocabulary.token_bytes, token_ids))
 
     def allowed(self, matcher: TurnMatcher) -> list[int]:
-        """Return the allowed ids; row 1 of a two-row bitmask, as in a batch."""
+        """Return the allowed ids."""
+        return [int(token_id) for token_id in self._allowed(matcher)]
+
+    def _allowed(self, matcher: TurnMatcher) -> Any:
+        """Return the allowed ids as an array; row 1 of a two-row bitmask, as in a batch."""
         import numpy as np
 
         matcher.fill_bitmask(self._bitmask, 1)
         row = self._bitmask[1].numpy().view(np.uint8)
-        return [int(i) for i in np.flatnonzero(np.unpackbits(row, bitorder="little"))]
+        return np.flatnonzero(np.unpackbits(row, bitorder="little"))
 
-    def choose(
-        self, matcher: TurnMatcher, seed: int, max_tokens: int, *, most: int | None = None
-    ) -> list[int]:
+    def choose(self, matcher: TurnMatcher, seed: int, max_tokens: int) -> list[int]:
         """Sample uniformly over the mask until the turn ends or max_tokens are out."""
         rng = random.Random(seed)
         token_ids: list[int] = []
-        while not matcher.is_terminated() and len(token_ids) < (most or max_tokens):
-            allowed = self.allowed(matcher)
-            assert allowed, f"nothing is allowed after {self.text(token_ids)[-200:]!r}"
-            token_ids.append(rng.choice(allowed))
+        while not matcher.is_terminated() and len(token_ids) < max_tokens:
+            allowed = self._allowed(matcher)
+            assert len(allowed), f"nothing is allowed after {self.text(token_ids)[-200:]!r}"
+            token_ids.append(int(allowed[rng.randrange(len(allowed))]))
             matcher.accept_token(token_ids[-1])
         return token_ids
 
     def passes(self, matcher: TurnMatcher, text: str) -> bool:
         """Return whether every token of a text is allowed where it stands."""
         for token_id in self.spell(text):
-            if token_id not in self.allowed(matcher):
+            if token_id not in self._allowed(matcher):
                 return False
             matcher.accept_token(token_id)
         return True

@@ -189,6 +189,18 @@ def test_a_long_string_passes(driver: Any, tools: list[Any]) -> None:
     assert driver.passes(matcher_for(driver, tools), output)
 
 
+def test_a_long_list_passes_where_the_room_is_little_more_than_it_takes(
+    driver: Any, make_tool: Any
+) -> None:
+    item = {"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "number"}}}
+    schema = {"type": "object", "properties": {"items": {"type": "array", "items": item}}}
+    grammar = driver.compiler.tool_calls([make_tool("put", schema)], is_forced=True)
+    items = [{"a": f"line {number}", "n": number * 1.5} for number in range(100)]
+    output = "</think>" + section(call("functions.put:0", json.dumps({"items": items}, indent=4)))
+    matcher = TurnMatcher(grammar, max_tokens=len(driver.spell(output)) + 100, thinking_budget=0)
+    assert driver.passes(matcher, output)
+
+
 def test_rolling_back_and_replaying_changes_nothing(driver: Any, tools: list[Any]) -> None:
     output = "ab</think>" + section(
         call("functions.read_file:0", '{"path": "a", "limit": 12}'),

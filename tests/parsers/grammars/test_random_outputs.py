@@ -245,7 +245,7 @@ def test_published_schemas_give_valid_calls(
 
 
 @pytest.mark.slow
-def test_all_published_schemas_give_valid_calls_in_the_real_vocabulary(
+def test_published_schemas_give_valid_calls_in_the_real_vocabulary(
     real_driver: Any, make_tool: Any, calls_in: Any, shared: Path
 ) -> None:
-    check_walle(real_driver, make_tool, calls_in, walle_schemas(shared / "walle"), 256)
+    check_walle(real_driver, make_tool, calls_in, walle_schemas(shared / "walle")[::8], 256)
