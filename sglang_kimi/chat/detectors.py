@@ -19,7 +19,7 @@ from sglang_kimi.parsers.vocabulary import SECTION_BEGIN
 
 from .grammar_key import ToolCallTag
 from .names import GRAMMAR_BACKEND
-from .text_parsing import parse_function_calls
+from .text_parsing import declared_tools, parse_function_calls
 
 
 class KimiReasoningDetector(KimiK2ReasoningDetector):  # type: ignore[misc]
@@ -48,8 +48,7 @@ class KimiToolCallDetector(KimiK2Detector):  # type: ignore[misc]
     def parse_streaming_increment(self, new_text: str, tools: list[Any]) -> StreamingParseResult:
         """Return content and call pieces that the next piece of text settles."""
         if self._front is None:
-            declared = [tool.model_dump() for tool in tools]
-            self._front = TextFront(tools=declared, starts_in_thinking=False)
+            self._front = TextFront(tools=declared_tools(tools), starts_in_thinking=False)
         return _pieces(self._front.feed(new_text))
 
     def finish(self, tools: list[Any]) -> StreamingParseResult:

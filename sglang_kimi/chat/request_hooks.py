@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from sglang.srt.runtime_context import get_exec, get_serving
+
 from sglang_kimi.seams import hook
 
 from . import request_fields, serving
 from .grammar_key import FIRST_CALL_INDEX, next_call_index
-from .names import ENCODING, is_kimi
+from .names import ENCODING, GRAMMAR_BACKEND, is_kimi
 
 
 def register() -> None:
@@ -74,12 +76,23 @@ def _add_custom_params(params: dict[str, Any], request: Any, *_: Any, **__: Any)
     ours: dict[str, Any] = {}
     budget = request_fields.thinking_budget(request)
     if budget is not None:
+        _check_that_budget_holds()
         ours[request_fields.THINKING_BUDGET] = budget
     if history := request_fields.history_call_ids(request):
         ours[FIRST_CALL_INDEX] = next_call_index(history)
     if ours:
         params["custom_params"] = {**(params.get("custom_params") or {}), **ours}
     return params
+
+
+def _check_that_budget_holds() -> None:
+    """Raise ValueError where the operator chose a grammar backend that knows no thinking budget."""
+    backend = get_exec().kernel.grammar_backend
+    if backend != GRAMMAR_BACKEND and not get_serving().enable_strict_thinking:
+        raise ValueError(
+            f"{request_fields.MAX_THINKING_TOKENS}: want a server with --grammar-backend "
+            f"{GRAMMAR_BACKEND} (the default for this model), got {backend!r}"
+        )
 
 
 def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: Any) -> Any:

@@ -1,6 +1,6 @@
 """Parsing of output that arrives as text, for SGLang's native endpoints and its text detectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sglang.srt.function_call.core_types import ToolCallItem
@@ -25,14 +25,13 @@ def separate_reasoning(text: str) -> tuple[str, str]:
 def parse_function_calls(text: str, tools: Sequence[Any]) -> tuple[str, list[ToolCallItem]]:
     """Return content and calls of a text without reasoning.
 
-    tools: SGLang's objects, or plain dictionaries, which is what its endpoint passes on. A call's
-    `tool_index` is the tool's place among them, -1 if it is not declared, as SGLang's own
-    whole-text parsers give it.
+    tools: objects with `function.name` and `function.parameters`, which both of SGLang's kinds of
+    tools have. A call's `tool_index` is the tool's place among them, -1 if it is not declared, as
+    SGLang's own whole-text parsers give it.
     """
-    declared = [tool if isinstance(tool, Mapping) else tool.model_dump() for tool in tools]
-    front = TextFront(tools=declared, starts_in_thinking=THINK_CLOSE in text)
+    front = TextFront(tools=declared_tools(tools), starts_in_thinking=THINK_CLOSE in text)
     parsed = collect([*front.feed(text), *front.finish(truncated=False)])
-    places = {tool["function"]["name"]: index for index, tool in enumerate(declared)}
+    places = {tool.function.name: index for index, tool in enumerate(tools)}
     calls = [
         ToolCallItem(
             tool_index=places.get(call.name, -1), name=call.name, parameters=call.arguments
@@ -40,3 +39,14 @@ def parse_function_calls(text: str, tools: Sequence[Any]) -> tuple[str, list[Too
         for call in parsed.tool_calls
     ]
     return parsed.content, calls
+
+
+def declared_tools(tools: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return SGLang's tool objects as far as a parser needs them."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.function.name, "parameters": tool.function.parameters},
+        }
+        for tool in tools
+    ]

@@ -15,6 +15,8 @@ from sglang.srt.entrypoints.openai.protocol import (  # noqa: E402
     ChatCompletionRequest,
     ResponsesRequest,
 )
+from sglang.srt.managers.io_struct import Function as NativeFunction  # noqa: E402
+from sglang.srt.managers.io_struct import Tool as NativeTool  # noqa: E402
 
 from sglang_kimi.chat import adapter as adapter_module  # noqa: E402
 from sglang_kimi.chat.adapter import KimiChatAdapter  # noqa: E402
@@ -262,7 +264,9 @@ def test_a_streamed_responses_answer_has_the_same_fields(adapter, vocabulary, st
     assert "".join(call.parameters for call in calls) == '{"path": "é"}'
 
 
-@pytest.mark.parametrize("tool", [TOOL, chat(tools=[TOOL]).tools[0]])
+@pytest.mark.parametrize(
+    "tool", [chat(tools=[TOOL]).tools[0], NativeTool(function=NativeFunction(name="look"))]
+)
 def test_texts_are_parsed_for_the_native_endpoints(adapter, tool):
     text = "".join(ANSWER)
     reasoning, rest = adapter.separate_reasoning_text(text)

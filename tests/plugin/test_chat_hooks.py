@@ -8,7 +8,7 @@ import pytest
 from fastapi.responses import ORJSONResponse
 
 from sglang_kimi.chat import protocol, request_hooks, response_hooks, serving
-from sglang_kimi.chat.names import ENCODING
+from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND
 
 protocol.widen()
 
@@ -37,7 +37,13 @@ def handler(spec=ENCODING, config=KIMI, context_len=100):
 
 @pytest.fixture
 def served(monkeypatch):
+    """Serve our model; the answer sets the grammar backend."""
     monkeypatch.setattr(serving, "_is_active", True)
+    kernel = SimpleNamespace(grammar_backend=GRAMMAR_BACKEND)
+    monkeypatch.setattr(request_hooks, "get_exec", lambda: SimpleNamespace(kernel=kernel))
+    flags = SimpleNamespace(enable_strict_thinking=False)
+    monkeypatch.setattr(request_hooks, "get_serving", lambda: flags)
+    return kernel
 
 
 def chat(**fields):
@@ -80,6 +86,13 @@ def test_numbers_of_a_request_go_beside_the_clients_own_parameters(served):
         "thinking_budget": 5,
         "kimi_first_call_index": 4,
     }
+
+
+def test_a_budget_that_the_grammar_backend_would_ignore_is_refused(served):
+    served.grammar_backend = "xgrammar"
+    assert request_hooks._add_custom_params({}, chat()) == {}
+    with pytest.raises(ValueError, match=r"max_thinking_tokens: want .*kimi_k27.* got 'xgrammar'"):
+        request_hooks._add_custom_params({}, chat(max_thinking_tokens=5))
 
 
 def test_another_models_parameters_are_left_alone():
