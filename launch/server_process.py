@@ -30,8 +30,9 @@ DYING_GRACE_S = 20.0
 _LOG_PREFIX = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\]]*\]\s*(?:(?:INFO|WARNING):\s*)?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FATAL = ("Scheduler hit an exception", "Received sigquit from a child process")
-_FRAME = re.compile(
-    r'^\s+(File "|\S)|^\s*[\^~]+\s*$|^Traceback |^During handling|^The above exception'
+_NOISE = re.compile(
+    r'^\s+(File "|\S)|^\s*[\^~]+\s*$|^Traceback |^During handling|^The above exception|^\S+Warning:'
+    r"|^/\S+:\d+: \w*Warning:"
 )
 _CURES = (
     ("address already in use", "another program holds the port: stop it, or choose another port"),
@@ -241,11 +242,11 @@ class ServerProcess:
 
 
 def meaningful_lines(log: Sequence[str], num_lines: int = 6) -> list[str]:
-    """Return the last lines of a log that say something: no stack frames, no repetition."""
+    """Return the last lines of a log that say something: no stack frames, warnings, repetition."""
     kept: list[str] = []
     for line in log:
         text = _LOG_PREFIX.sub("", line)
-        if text and not _FRAME.match(text) and text not in kept:
+        if text and not _NOISE.match(text) and text not in kept:
             kept.append(text)
     errors = [line for line in kept if re.match(r"^[\w.]*(Error|Exception|Exit)\b.*:", line)]
     tail = kept[-num_lines:]

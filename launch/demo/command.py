@@ -89,25 +89,27 @@ def _serve(port: int | None) -> None:
 
 @contextmanager
 def _workshop() -> Iterator[Path]:
-    """Yield a folder for checkpoint and log; after a failure it stays, for the log's sake."""
+    """Yield a folder for checkpoint and log; after a failed step with a log it stays."""
     folder = Path(tempfile.mkdtemp(prefix="sglang-kimi-demo-"))
+    is_kept = False
     try:
         yield folder
     except (DemoError, ServerError):
+        is_kept = (folder / LOG_NAME).is_file()
         raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_checkpoint(folder: Path) -> Path:
     """Write the mini checkpoint with the command that a user would call."""
     checkpoint = folder / "checkpoint"
     command = [sys.executable, "-P", "-m", "sglang_kimi.launch", "mini", str(checkpoint)]
-    print(f"checkpoint: sglang-kimi mini {checkpoint} --random", flush=True)
-    if subprocess.run([*command, "--random"]).returncode != 0:
+    done = subprocess.run([*command, "--random"], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
         raise DemoError(f"`{' '.join(command)} --random` failed; its words are above")
+    print(f"checkpoint: {done.stdout.splitlines()[0]}", flush=True)
     return checkpoint
 
 
@@ -130,9 +132,8 @@ def _run_agent(url: str, checkpoint: Path, num_turns: int) -> None:
     from .tools import Sandbox
 
     client: Any = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120, max_retries=0)
-    root = project_root()
-    loop = AgentLoop(client, str(checkpoint), Sandbox(root).tools())
-    print(f"agent: {num_turns} turns through the openai SDK; its tools read {root}\n")
+    loop = AgentLoop(client, str(checkpoint), Sandbox(project_root()).tools())
+    print(f"agent: {num_turns} turns through the openai SDK; its tools read this project's files\n")
     print(report.header(), flush=True)
     try:
         turns = loop.run(num_turns, lambda turn: print(report.row(turn), flush=True))

@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,14 +209,16 @@ class TestCommand:
         assert "at least 6, found '5'" in capsys.readouterr().err
 
     def test_a_failing_step_ends_with_status_1_and_its_words(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         def fail(*_: object) -> None:
             raise command.DemoError("the disk is full")
 
         monkeypatch.setattr(command, "_write_checkpoint", fail)
         monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         assert command.run(argparse.Namespace(serve=False, turns=6, port=None)) == 1
+        assert list(tmp_path.iterdir()) == []
         assert capsys.readouterr().err == "\ndemo: the disk is full\n"
 
     def test_the_project_root_of_a_checkout_is_the_checkout(self) -> None:

@@ -134,6 +134,8 @@ def test_log_lines_lose_their_prefix_and_frames_and_keep_the_last_error() -> Non
         '  File "x.py", line 3, in f',
         "    raise KeyError(name)",
         "KeyError: 'missing tensor'",
+        "/lib/gguf.py:76: UserWarning: no GGUF here",
+        "  warnings.warn(",
         *(f"[2026-01-01 10:00:0{i}] closing {i}" for i in range(8)),
     ]
     assert meaningful_lines(log, 2) == ["KeyError: 'missing tensor'", "closing 6", "closing 7"]
