@@ -20,6 +20,9 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	  "python3.11-venv; or: uv python install 3.11), or name one: PYTHON=/path/to/python3.11 make ..." >&2; exit 1
 ENVIRONMENT = python="$$($(FIND_PYTHON))"; "$$python" "$(HERE)/launch/environment.py"
 
+# A library that SGLang imports warns as Python ends, after pytest's last line.
+export PYTHONWARNINGS ?= ignore:builtin type:DeprecationWarning
+
 # Unit tests first, the tests with a real server last; one run, so that the last line tells it all.
 SERVER_TESTS := $(wildcard tests/server)
 TESTS := $(filter-out tests/server,$(wildcard tests/*/ tests/test_*.py)) $(SERVER_TESTS)
