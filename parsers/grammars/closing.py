@@ -57,8 +57,10 @@ class CloseFinder:
     ) -> tuple[list[int], bool]:
         tokens: list[int] = []
         while not matcher.is_completed():
+            if len(tokens) >= _MAX_STEPS:
+                return tokens, False
             step = self._hinted_step(matcher, position, hints) or self._step(matcher, position, rng)
-            if not step or len(tokens) >= _MAX_STEPS:
+            if not step:
                 return tokens, False
             tokens += step
             for token_id in step:

@@ -1,6 +1,6 @@
 """Compiles what a request asks for into grammars, and keeps them: one compiler per server.
 
-Compiled schemas are kept by content (the rewritten schema's JSON), least recently used first out,
+Compiled schemas are kept by content (the schema's JSON), least recently used first out,
 bounded in bytes; tool sets are small objects over them. Safe to use from several threads.
 """
 
@@ -19,7 +19,7 @@ from .closing import CloseFinder
 from .masks import MaskVocabulary
 from .pattern_samples import samples
 from .schema import SchemaError, arguments_schema, prepare_schema
-from .shortest import largest_growth
+from .shortest import largest_growth, without_endless
 from .string_rules import allow_escapes
 from .text_matcher import TextGrammar
 
@@ -85,10 +85,7 @@ class GrammarCompiler:
         if not functions:
             raise ValueError("tools: got no function, want at least one")
         chosen = functions if name is None else {name: functions[name]}
-        arguments = {
-            tool: self._schema(arguments_schema(parameters, tool), tool)
-            for tool, parameters in chosen.items()
-        }
+        arguments = {tool: self._arguments(parameters, tool) for tool, parameters in chosen.items()}
         return ToolCallGrammar(self.masks, arguments, is_forced=is_forced, is_parallel=is_parallel)
 
     def json_schema(self, schema: Mapping[str, Any] | bool) -> AnswerGrammar:
@@ -112,16 +109,21 @@ class GrammarCompiler:
         compile_tag = self._compiler.compile_structural_tag
         return AnswerGrammar(self._text("structural_tag", tag, compile_tag))
 
-    def _schema(self, schema: Any, owner: str) -> TextGrammar:
-        prepared = prepare_schema(schema, owner)
-        key = ("json_schema", json.dumps(prepared, ensure_ascii=False))
+    def _arguments(self, parameters: Any, tool: str) -> TextGrammar:
+        # By the declaration itself: a set that was seen before costs no rewriting.
+        key = ("arguments", json.dumps(parameters, ensure_ascii=False))
+        return self._cached(key) or self._schema(arguments_schema(parameters, tool), tool, key)
+
+    def _schema(self, schema: Any, owner: str, key: tuple[str, str] | None = None) -> TextGrammar:
+        key = key or ("json_schema", json.dumps(schema, ensure_ascii=False))
         cached = self._cached(key)
         if cached is not None:
             return cached
+        prepared = without_endless(prepare_schema(schema, owner))
         compiled = self._compile_schema(prepared)
         if compiled is None:  # a regex that xgrammar doesn't know, such as a word boundary
             plain = prepare_schema(schema, owner, keep_patterns=False)
-            compiled = self._compile_schema(plain)
+            compiled = self._compile_schema(without_endless(plain))
         if compiled is None:
             raise SchemaError(owner, "", "holds what can't be made a grammar")
         growth = largest_growth(prepared, self.masks.num_tokens)

@@ -1,4 +1,4 @@
-"""How much one opened element may lengthen the way to a valid end."""
+"""How long the shortest instances are, and so how far one opened element is from its end."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +26,33 @@ def largest_growth(schema: Any, num_tokens: Callable[[bytes], int]) -> int:
             key = json.dumps(name, ensure_ascii=False) + ":"
             growth = max(growth, num_tokens((key + text + ",").encode()) + 2)
     return growth
+
+
+def without_endless(schema: Any) -> Any:
+    """Return a schema without the optional properties that no finite value satisfies.
+
+    One that requires itself, say: begun, such a value could only be cut.
+    """
+
+    def trimmed(node: Any) -> Any:
+        if isinstance(node, list):
+            return [trimmed(part) for part in node]
+        if not isinstance(node, Mapping):
+            return node
+        result = {key: trimmed(part) for key, part in node.items()}
+        properties = node.get("properties")
+        if isinstance(properties, Mapping):
+            endless = {
+                key
+                for key, part in properties.items()
+                if key not in node.get("required", ()) and _shortest(part, schema, 0) is None
+            }
+            kept = {key: part for key, part in result["properties"].items() if key not in endless}
+            closed = {"additionalProperties": False} if endless else {}
+            result |= {"properties": kept, **closed}
+        return result
+
+    return trimmed(schema)
 
 
 def _subschemas(schema: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -209,6 +209,34 @@ def test_an_unforced_section_that_was_opened_is_finished(
         assert find_error(schema, calls_in(output)[0][1]) is None
 
 
+def endless_tool(make_tool: Any, required: list[str]) -> Any:
+    node = {
+        "type": "object",
+        "properties": {"next": {"$ref": "#/$defs/node"}},
+        "required": ["next"],
+    }
+    schema = {"$defs": {"node": node}, "properties": {"node": node, "n": {"type": "integer"}}}
+    return make_tool("wanted", {"type": "object", **schema, "required": required})
+
+
+def test_an_optional_value_that_can_not_end_is_not_begun(
+    driver: Any, make_tool: Any, calls_in: Any
+) -> None:
+    grammar = driver.compiler.tool_calls([endless_tool(make_tool, [])], is_forced=True)
+    for seed in range(5):
+        matcher = TurnMatcher(grammar, max_tokens=150)
+        found = calls_in(driver.text(driver.choose(matcher, seed, 150)))
+        assert found and all("node" not in arguments for _, arguments in found)
+
+
+def test_a_schema_that_can_not_end_is_followed_as_long_as_it_goes(
+    driver: Any, make_tool: Any
+) -> None:
+    grammar = driver.compiler.tool_calls([endless_tool(make_tool, ["node"])], is_forced=True)
+    output = driver.text(driver.choose(TurnMatcher(grammar, max_tokens=200), 4, 200))
+    assert b"<|tool_call_argument_begin|>" in output
+
+
 def walle_schemas(folder: Path) -> list[Any]:
     """Return the published schemas; a root that is no object becomes one property's schema."""
     schemas = []

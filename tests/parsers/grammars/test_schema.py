@@ -41,20 +41,24 @@ def test_a_tool_without_parameters_takes_an_empty_object_only() -> None:
     assert prepared["properties"] == {}
 
 
-def test_open_objects_are_said_to_be_open_and_closed_ones_stay_closed() -> None:
-    prepared = prepare_schema(
-        {
-            "type": "object",
-            "properties": {
-                "open": {"type": "object", "properties": {}},
-                "closed": {"properties": {}, "additionalProperties": False},
-            },
-        },
-        "edit",
-    )
-    assert prepared["additionalProperties"] is True
-    assert prepared["properties"]["open"]["additionalProperties"] is True
-    assert prepared["properties"]["closed"]["additionalProperties"] is False
+def test_free_objects_stay_free_and_declared_keys_are_the_only_ones_unless_said() -> None:
+    parts: dict[str, Any] = {
+        "free": {"type": "object"},
+        "pairs": {"type": "object", "properties": {"a": {}}, "minProperties": 2},
+        "said": {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
+        "declared": {"properties": {"a": {}}},
+        "closed": {"properties": {}, "additionalProperties": False},
+    }
+    prepared = prepare_schema({"type": "object", "properties": parts}, "edit")
+    extras = {name: part["additionalProperties"] for name, part in prepared["properties"].items()}
+    assert extras == {
+        "free": True,
+        "pairs": True,
+        "said": {"type": "string"},
+        "declared": False,
+        "closed": False,
+    }
+    assert prepared["additionalProperties"] is False
 
 
 def test_keys_come_in_the_order_of_the_tool_declaration() -> None:
