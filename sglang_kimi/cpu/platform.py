@@ -35,6 +35,10 @@ class KimiCpuPlatform(SRTPlatform):  # type: ignore[misc]
         """Return the key of the plain torch forms of SGLang's ops."""
         return "native"
 
+    def get_device(self, device_id: int = 0) -> str:
+        """Return what `--device` defaults to here."""
+        return "cpu"
+
     def get_device_total_memory(self, device_id: int = 0) -> int:
         """Return the machine's memory in bytes."""
         return int(psutil.virtual_memory().total)
