@@ -157,7 +157,7 @@ class MaskVocabulary:
             self.token_bytes + controls,
             VocabType.RAW,
             vocab_size=self.vocab_size,
-            stop_token_ids=list(self.stop_ids),
+            stop_token_ids=[],  # each matcher names its own; these would stay allowed in its masks
         )
 
     def longest_prefix(self, data: bytes) -> int | None:

@@ -142,11 +142,22 @@ def driver() -> Driver:
 
 
 @pytest.fixture(scope="session")
+def mini_driver() -> Driver:
+    """Return a driver whose vocabulary is mostly text: xgrammar keeps such masks in another form
+    than those of a vocabulary of bytes."""
+    from sglang_kimi.launch import mini
+
+    return driver_of(Path(mini.__file__).parent / "tiktoken.model")
+
+
+@pytest.fixture(scope="session")
 def real_driver(shared: Path) -> Driver:
-    lines = (shared / "kimi" / "tokenizer" / "tiktoken.model").read_bytes().splitlines()
-    return Driver(
-        GrammarCompiler(FakeVocabulary(base64.b64decode(line.split()[0]) for line in lines))
-    )
+    return driver_of(shared / "kimi" / "tokenizer" / "tiktoken.model")
+
+
+def driver_of(ranks: Path) -> Driver:
+    tokens = (base64.b64decode(line.split()[0]) for line in ranks.read_bytes().splitlines())
+    return Driver(GrammarCompiler(FakeVocabulary(tokens)))
 
 
 @pytest.fixture(scope="session")

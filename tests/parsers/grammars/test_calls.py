@@ -161,6 +161,22 @@ def test_a_name_that_is_not_declared_is_named(driver: Any, tools: list[Any]) -> 
         matcher_for(driver, [])
 
 
+def test_within_arguments_no_control_token_is_allowed_but_the_calls_end(
+    mini_driver: Any, make_tool: Any
+) -> None:
+    schema = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+    matcher = matcher_for(mini_driver, [make_tool("read", schema)])
+    vocabulary = mini_driver.vocabulary
+    head = "</think><|tool_calls_section_begin|><|tool_call_begin|>functions.read:0"
+    assert mini_driver.passes(matcher, head + "<|tool_call_argument_begin|>")
+    for token_id in mini_driver.spell('{"path": "a b c\\n d"}'):
+        assert not {i for i in mini_driver.allowed(matcher) if i >= vocabulary.num_ranks}
+        matcher.accept_token(token_id)
+    allowed = mini_driver.allowed(matcher)
+    assert vocabulary.control_id("<|tool_call_end|>") in allowed
+    assert vocabulary.control_id("<|im_end|>") not in allowed
+
+
 def test_blanks_between_elements_are_bounded(driver: Any, tools: list[Any]) -> None:
     def output(num_blanks: int) -> str:
         return "</think>" + section(
