@@ -5,7 +5,7 @@ goes through the chat handler. An adapter holds nothing of a conversation.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
@@ -13,6 +13,7 @@ from sglang.srt.entrypoints.openai.protocol import FunctionResponse, ToolCall
 from sglang.srt.function_call.core_types import ToolCallItem
 from sglang.srt.runtime_context import get_serving
 
+from sglang_kimi.codec import messages as fields
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.tool_call_ids import history_call_ids
 from sglang_kimi.codec.vocabulary import Vocabulary
@@ -82,6 +83,7 @@ class KimiChatAdapter:
         if request_fields.asks_for_instant_mode(request):
             _warn_of_instant_mode()
         conversation = request_fields.messages_of(request)
+        _refuse_media(conversation)
         token_ids = self._codec.encode(
             conversation,
             request_fields.tools_of(request),
@@ -258,6 +260,18 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
             case _:
                 pass
     return reasoning, content, calls
+
+
+def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        for piece in fields.content(message, where):
+            if not isinstance(piece, fields.Text):
+                kind = type(piece).__name__.lower()
+                raise fields.PromptError(
+                    f"{where}.content", "text, as vision is not served yet", kind
+                )
 
 
 _is_warned = False

@@ -205,3 +205,11 @@ def test_a_message_that_cannot_be_rendered_is_refused_by_name(client):
     status, answer = client.try_post(CHAT, body(messages=wrong))
     assert status == 400
     assert "messages[1].tool_calls[0].function.name" in answer["error"]["message"]
+
+
+def test_an_image_is_refused_instead_of_shown_as_a_placeholder(client):
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    message = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}
+    status, answer = client.try_post(CHAT, body(messages=[message]))
+    assert status == 400
+    assert "vision is not served yet" in answer["error"]["message"]
