@@ -60,8 +60,11 @@ def bind_string(num_ranks: int) -> str:
 
 def num_threads(model: Path, num_ranks: int) -> int:
     """Return OpenMP threads for one rank: one for small models, else its share of the cores."""
-    config = json.loads((model / "config.json").read_text())
-    hidden_size = config.get("text_config", config).get("hidden_size", SMALL_MODEL_HIDDEN_SIZE)
+    try:
+        config = json.loads((model / "config.json").read_text())
+        hidden_size = (config.get("text_config") or config)["hidden_size"]
+    except (OSError, ValueError, KeyError):
+        hidden_size = SMALL_MODEL_HIDDEN_SIZE  # what is wrong with the folder is SGLang's to say
     if hidden_size < SMALL_MODEL_HIDDEN_SIZE:
         return 1
     return max(1, len(os.sched_getaffinity(0)) // num_ranks)
