@@ -51,6 +51,11 @@ def _run_all_pairs(
 def _run_expert_by_expert(
     x: Tensor, experts: Int4Experts, topk_ids: Tensor, topk_weights: Tensor
 ) -> Tensor:
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "INT4 experts: plain torch asks the device which experts are used, which a CUDA graph "
+            "cannot record; start the server with --disable-cuda-graph"
+        )
     out = torch.zeros_like(x)
     for expert_id in sorted(set(topk_ids.flatten().tolist())):
         if expert_id < 0:

@@ -44,55 +44,44 @@ def create_mla_backend(runner: Any) -> Any:
             """Return the length of padded sequences (asked even where graphs are off)."""
             return 1
 
-        def _write(self, layer: Any, forward_batch: Any, k: Any, v: Any) -> None:
-            location = KVWriteLoc(forward_batch.out_cache_loc, None)
-            self.token_to_kv_pool.set_kv_buffer(layer, location, k, v)
+        def forward_extend(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
+            return self._forward(q, k, v, layer, batch, batch.extend_seq_lens.tolist(), **kw)
 
-        def _attend(self, q: Any, layer: Any, forward_batch: Any, query_lens: list[int]) -> Any:
+        def forward_decode(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
+            return self._forward(q, k, v, layer, batch, [1] * batch.batch_size, **kw)
+
+        def _forward(
+            self,
+            q: torch.Tensor,
+            k: torch.Tensor,
+            v: torch.Tensor,
+            layer: Any,
+            batch: Any,
+            query_lens: list[int],
+            save_kv_cache: bool = True,
+        ) -> torch.Tensor:
+            """Write this step's latents, then attend each sequence's last tokens to all of it.
+
+            q: [num_tokens, num_heads * (kv_lora_rank + qk_rope_head_dim)], the sequences' new
+            tokens one after the other, query_lens of each.
+            """
+            if save_kv_cache and k is not None:
+                location = KVWriteLoc(batch.out_cache_loc, None)
+                self.token_to_kv_pool.set_kv_buffer(layer, location, k, v)
             query = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim)
             cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
-            cache = cache.view(cache.shape[0], -1)
+            rows, seq_lens = batch.req_pool_indices.tolist(), batch.seq_lens.tolist()
             output = query.new_zeros(query.shape[0], layer.tp_q_head_num, layer.v_head_dim)
             start = 0
-            rows = forward_batch.req_pool_indices.tolist()
-            for row, seq_len, length in zip(
-                rows, forward_batch.seq_lens.tolist(), query_lens, strict=True
-            ):
-                slots = self.req_to_token_pool.req_to_token[row, :seq_len]
+            for row, seq_len, length in zip(rows, seq_lens, query_lens, strict=True):
                 output[start : start + length] = mla_absorbed(
                     query[start : start + length],
-                    cache,
-                    slots,
+                    cache.view(cache.shape[0], -1),
+                    self.req_to_token_pool.req_to_token[row, :seq_len],
                     scaling=layer.scaling,
                     kv_lora_rank=layer.v_head_dim,
                 )
                 start += length
             return output.view(query.shape[0], -1)
-
-        def forward_extend(
-            self,
-            q: torch.Tensor,
-            k: torch.Tensor,
-            v: torch.Tensor,
-            layer: Any,
-            forward_batch: Any,
-            save_kv_cache: bool = True,
-        ) -> Any:
-            if save_kv_cache and k is not None:
-                self._write(layer, forward_batch, k, v)
-            return self._attend(q, layer, forward_batch, forward_batch.extend_seq_lens.tolist())
-
-        def forward_decode(
-            self,
-            q: torch.Tensor,
-            k: torch.Tensor,
-            v: torch.Tensor,
-            layer: Any,
-            forward_batch: Any,
-            save_kv_cache: bool = True,
-        ) -> Any:
-            if save_kv_cache and k is not None:
-                self._write(layer, forward_batch, k, v)
-            return self._attend(q, layer, forward_batch, [1] * forward_batch.batch_size)
 
     return KimiCpuMlaBackend(runner)
