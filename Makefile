@@ -23,9 +23,10 @@ ENVIRONMENT = python="$$($(FIND_PYTHON))"; "$$python" "$(HERE)/launch/environmen
 # A library that SGLang imports warns as Python ends, after pytest's last line.
 export PYTHONWARNINGS ?= ignore:builtin type:DeprecationWarning
 
-# Unit tests first, the tests with a real server last; one run, so that the last line tells it all.
-SERVER_TESTS := $(wildcard tests/server)
-TESTS := $(filter-out tests/server,$(wildcard tests/*/ tests/test_*.py)) $(SERVER_TESTS)
+# Unit tests first, then those that import sglang, then those with a real server; one run, so that
+# the last line tells it all.
+HOST_TESTS := $(wildcard tests/plugin tests/server)
+UNIT_TESTS := $(filter-out tests/__pycache__ $(HOST_TESTS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 
 .PHONY: help venv venv-path demo serve test unit lint fmt types clean clean-cache
 
@@ -46,10 +47,10 @@ serve: venv  ## leave a server with a mini checkpoint running on PORT=30000
 	@$(PY) -P -m sglang_kimi.launch demo --serve --port $(PORT)
 
 test: venv  ## all tests: units first, then those with a real server
-	@$(PY) -m pytest -ra $(TESTS)
+	@$(PY) -m pytest -ra $(UNIT_TESTS) $(HOST_TESTS)
 
-unit: venv  ## only the quick tests without a server
-	@$(PY) -m pytest -q -m 'not server and not slow'
+unit: venv  ## only the quick tests, which need no sglang: under a minute
+	@$(PY) -m pytest -q -m 'not slow' $(UNIT_TESTS)
 
 lint: venv types  ## ruff, format check and types
 	@status=0; $(PY) -m ruff check . || status=1; $(PY) -m ruff format --check . || status=1; exit $$status
