@@ -51,7 +51,7 @@ def print_function(function: Any) -> str:
     if not isinstance(function, Mapping):
         raise UnprintableSchemaError(f"function: want an object, got {function!r}")
     reader = _Reader()
-    root = reader.read_object(_object(function.get("parameters", {})), description=None)
+    root = reader.read_object(_object(function.get("parameters") or {}), description=None)
     is_recursive = reader.met_root  # before the definitions: a "#" met there does not count
     parts = [_print_root_interface(root)] if is_recursive else []
     # A copy: definitions that are first met inside definitions are not printed.
@@ -64,6 +64,8 @@ def print_function(function: Any) -> str:
 
 
 def _print_root_interface(root: "_Object") -> str:
+    if not root.fields:  # the reference to the root stands in additionalProperties
+        return "interface parameters {}"
     fields = ",\n".join(field.print(_INDENT) for field in root.fields)
     return f"interface parameters {{\n{fields}\n}}"
 
@@ -189,23 +191,26 @@ class _Reader:
 
     def read_object(self, schema: Mapping[str, Any], description: Any) -> _Object:
         """Return an object type; the root is one whatever its `type` says."""
-        self.definitions.update(_object(schema.get("$defs", {})))
+        self.definitions.update(_object(schema.get("$defs") or {}))
         extra = schema.get("additionalProperties")
         if isinstance(extra, bool):
             extra_type: _Type | None = _Plain(None, "", "any" if extra else "never")
         else:
             extra_type = None if extra is None else self.read(extra)
+        fields = self._read_fields(schema) if "properties" in schema else []
+        return _Object(description, "", fields, extra_type)
+
+    def _read_fields(self, schema: Mapping[str, Any]) -> list[_Field]:
         required = _list(schema.get("required", []), "required")
-        fields = [
+        return [
             _Field(
                 name,
                 self.read(field),
                 field.get("default") if isinstance(field, Mapping) else None,
                 name in required,
             )
-            for name, field in _object(schema.get("properties", {})).items()
+            for name, field in _object(schema["properties"]).items()
         ]
-        return _Object(description, "", fields, extra_type)
 
     def _read_typed(self, schema: Mapping[str, Any], description: Any) -> _Type:
         kind = schema["type"]
@@ -230,6 +235,7 @@ class _Reader:
         name = target.removeprefix("#/$defs/") if isinstance(target, str) else None
         if name == target or name not in self.definitions:
             raise UnprintableSchemaError(f"$ref: want '#' or a definition met before: {target!r}")
+        _object(self.definitions[name])  # true and false can be no interface
         return name
 
 
@@ -249,7 +255,7 @@ def _read_enum(schema: Mapping[str, Any]) -> str:
 def _only_type_but_null(kinds: list[Any]) -> Any:
     """Return the type that an enum's values must have; at most one type beside null is allowed."""
     others = [kind for kind in kinds if kind != "null"]
-    if len(kinds) > 2 or len(others) > 1:
+    if len(kinds) not in (1, 2) or len(others) > 1:
         raise UnprintableSchemaError(f"type of an enum: want one type, or one and null: {kinds!r}")
     return others[0] if others else "null"
 

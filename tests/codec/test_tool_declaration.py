@@ -210,6 +210,7 @@ def test_type_of_a_schema(schema: Any, text: str) -> None:
         {"type": "boolean", "enum": ["yes"]},
         {"type": ["string", "integer"], "enum": ["a"]},
         {"type": ["string", "integer", "null"], "enum": ["a"]},
+        {"type": [], "enum": ["a"]},
         {"$ref": "#/$defs/Unknown"},
         {"$ref": "#/definitions/D"},
         {"$ref": "http://example.com/schema"},
@@ -364,6 +365,21 @@ type f = (_: parameters) => any;"""
     )
 
 
+def test_the_interface_of_a_root_without_fields_stands_on_one_line() -> None:
+    text = functions(tool({"type": "object", "additionalProperties": {"$ref": "#"}}))
+    assert text == "interface parameters {}\ntype f = (_: parameters) => any;"
+
+
+@pytest.mark.parametrize("root", [{}, [], {"$defs": None}, {"required": None}])
+def test_a_root_without_anything_to_show_has_no_fields(root: Any) -> None:
+    assert functions(tool(root)) == "type f = (_: {}) => any;"
+
+
+def test_required_that_is_no_list_cannot_be_shown_beside_fields() -> None:
+    text = tool_declaration([tool({"properties": {"x": {}}, "required": None})])
+    assert text.startswith('[{"function":')
+
+
 def test_a_reference_to_the_root_met_in_a_definition_only_prints_no_interface() -> None:
     parameters = {
         "type": "object",
@@ -394,6 +410,14 @@ def test_definitions_of_a_nested_object_are_registered_when_it_is_met() -> None:
 
 def test_a_definition_that_is_no_object_cannot_be_shown() -> None:
     assert tool_declaration([tool({"$defs": {"D": True}})]).startswith("[{")
+
+
+def test_a_reference_to_a_definition_that_is_no_object_cannot_be_shown() -> None:
+    # The nested object comes later and replaces the definition; the reference saw the first one.
+    nested = {"type": "object", "$defs": {"D": {"type": "string"}}}
+    properties = {"a": {"$ref": "#/$defs/D"}, "b": nested}
+    text = tool_declaration([tool({"$defs": {"D": False}, "properties": properties})])
+    assert text.startswith('[{"function":')
 
 
 def test_definitions_belong_to_one_function() -> None:
