@@ -102,6 +102,11 @@ def tool_calls(message: Mapping[str, Any], where: str) -> Sequence[Mapping[str, 
     return () if value is None else check_objects(value, f"{where}.tool_calls")
 
 
+def call_id(call: Mapping[str, Any], where: str) -> str:
+    """Return the id of a call, empty if it has none."""
+    return _optional_text(call, "id", where) or ""
+
+
 def call_name(call: Mapping[str, Any], where: str) -> str:
     """Return the name of the function that a call names."""
     value = _function(call, where).get("name")

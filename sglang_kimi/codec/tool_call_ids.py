@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from . import messages as fields
-from .messages import PromptError
 
 ToolCallIdMode = Literal["verbatim", "normal"]
 
@@ -60,15 +59,10 @@ def count_history_calls(messages: Sequence[Mapping[str, Any]]) -> int:
 
 class _VerbatimIds:
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
-        ids = []
-        for index, call in enumerate(fields.tool_calls(message, where)):
-            value = call.get("id")
-            if not isinstance(value, str):
-                raise PromptError(
-                    f"{where}.tool_calls[{index}].id", "a text (normal ids need none)", value
-                )
-            ids.append(value)
-        return ids
+        return [
+            fields.call_id(call, f"{where}.tool_calls[{index}]")
+            for index, call in enumerate(fields.tool_calls(message, where))
+        ]
 
     def for_result(self, message: Mapping[str, Any], where: str) -> str:
         return fields.tool_call_id(message, where)
@@ -91,10 +85,10 @@ class _NativeIds:
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
         for call in calls:  # a turn that repeats an earlier turn's id takes over its results
-            self._unanswered.pop(str(call.get("id")), None)
+            self._unanswered.pop(_original_id(call), None)
         natives = []
         for index, call in enumerate(calls):
-            original = str(call.get("id"))
+            original = _original_id(call)
             native = self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
             self._unanswered.setdefault(original, deque()).append(native)
             natives.append(native)
@@ -120,3 +114,9 @@ class _NativeIds:
         self._used.add(call_id)
         if match := _NATIVE_ID.fullmatch(call_id):
             self._next_index = max(self._next_index, int(match["index"]) + 1)
+
+
+def _original_id(call: Mapping[str, Any]) -> str:
+    """Return the client's id; a call without one is answered by the results that name none."""
+    value = call.get("id")
+    return "" if value is None else str(value)

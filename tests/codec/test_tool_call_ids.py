@@ -170,9 +170,22 @@ def test_history_call_ids_are_those_that_are_rendered() -> None:
     assert history_call_ids([]) == []
 
 
-def test_verbatim_ids_must_be_texts() -> None:
+def test_a_verbatim_id_that_is_absent_is_empty() -> None:
+    assert history_call_ids([calls(("x", "f"), (None, "f"))], "verbatim") == ["x", ""]
+
+
+def test_a_verbatim_id_must_be_a_text() -> None:
     with pytest.raises(PromptError, match=r"messages\[0\]\.tool_calls\[1\]\.id: want a text"):
-        history_call_ids([calls(("x", "f"), (None, "f"))], "verbatim")
+        history_call_ids([calls(("x", "f"), (5, "f"))], "verbatim")
+
+
+def test_results_without_id_answer_calls_without_id_in_order() -> None:
+    assert rendered(calls((None, "f"), (None, "g")), result(None), result(None)) == [
+        "functions.f:0",
+        "functions.g:1",
+        "→functions.f:0",
+        "→functions.g:1",
+    ]
 
 
 def test_a_call_without_name_cannot_get_a_native_id() -> None:
