@@ -28,11 +28,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sglang-kimi {args.command}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except BrokenPipeError:
-        # The reader (`head`) has what it wants. Python would complain when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_stdout_up()  # the reader (`head`) has what it wants
+        return EXIT_LINE_ERRORS
+    except OSError as error:  # a full disk behind standard output, a file that cannot be read on
+        print(f"sglang-kimi {args.command}: {error}", file=sys.stderr)
+        _give_stdout_up()
         return EXIT_LINE_ERRORS
     except KeyboardInterrupt:
         return 128 + 2  # what a shell gives for SIGINT
+
+
+def _give_stdout_up() -> None:
+    """Let nothing fail again when Python flushes standard output at its end."""
+    stdout_descriptor = 1
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_descriptor)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,9 +55,12 @@ def process_lines(file: str, convert: Convert) -> int:
 
     A line that is not a JSON object, or whose `convert` raises ValueError, prints
     `{"name", "error"}` instead; the name of an unreadable line is null. Blank lines are skipped.
-    Returns 0, or 1 if some line has an error. Raises UsageError if the file cannot be opened.
+    Returns 0, or 1 if some line has an error. Raises UsageError if the file cannot be opened or
+    standard output is closed.
     """
     status = EXIT_OK
+    if sys.stdout is None:
+        raise UsageError("standard output is closed")
     with _open(file) as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
@@ -70,6 +73,8 @@ def process_lines(file: str, convert: Convert) -> int:
 
 
 def _open(file: str) -> BinaryIO:
+    if file == "-" and sys.stdin is None:
+        raise UsageError("standard input is closed; name a file")
     if file == "-":
         # A duplicate, so that leaving the `with` does not close the process's own stream.
         return open(sys.stdin.fileno(), "rb", closefd=False)

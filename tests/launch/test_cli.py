@@ -89,3 +89,26 @@ def test_a_reader_that_stops_early_gives_no_traceback(
     process.stdout.close()
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (1, b"")
+
+
+def test_a_full_disk_behind_the_output_is_said_in_one_line(mini_checkpoint: Path) -> None:
+    command = [sys.executable, "-m", "sglang_kimi.launch", "render", "--tokenizer"]
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [*command, str(mini_checkpoint)],
+            input=json.dumps(MESSAGE).encode(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == b"sglang-kimi render: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(("closed", "name"), [("<&-", "input"), (">&-", "output")])
+def test_a_closed_stream_is_bad_usage(mini_checkpoint: Path, closed: str, name: str) -> None:
+    command = f'exec "$0" -m sglang_kimi.launch render --tokenizer "$1" {closed}'
+    ran = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(mini_checkpoint)], capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"sglang-kimi render: standard {name} is closed")
