@@ -201,7 +201,12 @@ class _Reader:
         return _Object(description, "", fields, extra_type)
 
     def _read_fields(self, schema: Mapping[str, Any]) -> list[_Field]:
-        required = _list(schema.get("required", []), "required")
+        try:
+            required = frozenset(schema.get("required", ()))
+        except TypeError as error:
+            raise UnprintableSchemaError(
+                f"required: want names, got {schema['required']!r}"
+            ) from error
         return [
             _Field(
                 name,

@@ -375,8 +375,9 @@ def test_a_root_without_anything_to_show_has_no_fields(root: Any) -> None:
     assert functions(tool(root)) == "type f = (_: {}) => any;"
 
 
-def test_required_that_is_no_list_cannot_be_shown_beside_fields() -> None:
-    text = tool_declaration([tool({"properties": {"x": {}}, "required": None})])
+@pytest.mark.parametrize("required", [None, True, 1, [["x"]]])
+def test_required_that_holds_no_names_cannot_be_shown_beside_fields(required: Any) -> None:
+    text = tool_declaration([tool({"properties": {"x": {}}, "required": required})])
     assert text.startswith('[{"function":')
 
 
