@@ -18,6 +18,8 @@ from sglang_kimi.parsers.text_front import TextFront
 
 from .jsonlines import add_input_arguments, load_vocabulary, process_lines
 
+_TOOL_CHOICES = ("auto", "none", "required")
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command to the `sglang-kimi` command line."""
@@ -52,9 +54,10 @@ def parse_record(
 def _events(vocabulary: Vocabulary, record: Mapping[str, Any], step: int | None) -> Iterator[Event]:
     request = _request(record)
     truncated = _optional(record, "truncated", bool, "true or false") or False
-    if ("output_ids" in record) == ("output_text" in record):
+    has_ids = record.get("output_ids") is not None
+    if has_ids == (record.get("output_text") is not None):
         raise ValueError("output_ids, output_text: want exactly one of the two fields")
-    if "output_ids" in record:
+    if has_ids:
         parser = OutputParser(vocabulary, **request)
         for ids in _groups(_token_ids(record["output_ids"], vocabulary.size), step):
             yield from parser.feed(ids)
@@ -72,7 +75,10 @@ def _request(record: Mapping[str, Any]) -> dict[str, Any]:
     for number, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise ValueError(f"tools[{number}]: want an object, got {tool!r}")
-    choice = _optional(record, "tool_choice", (str, dict), '"auto", "none", "required" or a tool')
+    wanted = '"auto", "none", "required" or an object that names a tool'
+    choice = _optional(record, "tool_choice", (str, dict), wanted)
+    if isinstance(choice, str) and choice not in _TOOL_CHOICES:
+        raise ValueError(f"tool_choice: want {wanted}, got {choice!r}")
     return {"tools": tools, "tool_choice": choice, "history_call_ids": _history(record)}
 
 
@@ -83,7 +89,8 @@ def _history(record: Mapping[str, Any]) -> list[str] | int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     calls = value if isinstance(value, list) else [None]
-    found = [call.get("id") if isinstance(call, dict) else call for call in calls]
+    # A call without an id counts all the same: the next one's index comes after it.
+    found = [(call.get("id") or "") if isinstance(call, dict) else call for call in calls]
     ids = [call_id for call_id in found if isinstance(call_id, str)]
     if len(ids) < len(found):
         raise ValueError(

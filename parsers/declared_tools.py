@@ -82,7 +82,8 @@ def declared_tools(tools: Sequence[Mapping[str, Any]] | None, choice: ToolChoice
         if declared is not None:
             by_name.setdefault(declared.name, declared)
     forced = _function(choice).get("name") if isinstance(choice, Mapping) else None
-    return DeclaredTools(by_name, forced if forced in by_name else None)
+    is_declared = isinstance(forced, str) and forced in by_name
+    return DeclaredTools(by_name, forced if is_declared else None)
 
 
 def _function(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -133,6 +133,7 @@ def test_truncated_choice_and_history_are_obeyed(vocabulary: Vocabulary, step: i
     assert parsed(tool_choice="none")["tool_calls"] == []
     assert parsed(tools=None)["tool_calls"] == []
     assert parsed(history_calls=3)["tool_calls"][0]["id"] == "functions.run:3"
+    assert parsed(history_calls=[{"name": "run"}])["tool_calls"][1]["id"] == "functions.run:2"
     for history in (["functions.run:0"], [{"id": "functions.run:0", "type": "function"}]):
         assert parsed(history_calls=history)["tool_calls"][0]["id"] == "functions.run:1"
 
@@ -144,6 +145,18 @@ def test_output_without_anything_gives_empty_fields(
     empty = {"reasoning": "", "content": "", "tool_calls": [], "finish_reason": "stop"}
     assert parse_record(vocabulary, {"tools": [], "output_text": ""}, step=step) == empty
     assert parse_record(vocabulary, {"output_ids": []}, step=step) == empty
+
+
+def test_null_counts_as_absent(vocabulary: Vocabulary) -> None:
+    record = {"tools": None, "output_text": "a", "output_ids": None, "truncated": None}
+    assert parse_record(vocabulary, record)["reasoning"] == "a"
+
+
+@pytest.mark.parametrize("name", [None, 5, ["run"], {"run": 1}])
+def test_a_tool_choice_that_names_no_tool_forces_none(vocabulary: Vocabulary, name: Any) -> None:
+    choice = {"type": "function", "function": {"name": name}}
+    record = {"tools": TOOLS, "output_text": CALLS, "tool_choice": choice}
+    assert parse_record(vocabulary, record) == CALLS_OUTPUT
 
 
 @pytest.mark.parametrize("step", [None, 1, 2])
@@ -167,9 +180,12 @@ def test_a_half_surrogate_pair_becomes_the_replacement_character(
         ({"output_text": "", "tools": {}}, "tools: want a list of tools, got {}"),
         ({"output_text": "", "tools": ["x"]}, "tools[0]: want an object, got 'x'"),
         ({"output_text": "", "truncated": "no"}, "truncated: want true or false, got 'no'"),
+        ({"output_ids": None}, "output_ids, output_text: want exactly one"),
         ({"output_text": "", "tool_choice": 1}, 'tool_choice: want "auto", "none"'),
+        ({"output_text": "", "tool_choice": "any"}, 'tool_choice: want "auto", "none"'),
         ({"output_text": "", "history_calls": -1}, "history_calls: want a number of calls"),
         ({"output_text": "", "history_calls": [1]}, "history_calls: want a number of calls"),
+        ({"output_text": "", "history_calls": [{"id": 1}]}, "history_calls: want a number of"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_what_would_be_right(
