@@ -1,6 +1,7 @@
 """`sglang-kimi mini DIR`: write a checkpoint that is the real thing in small."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .writer import MiniError, write_mini_checkpoint
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no half-written folder stays
     # The delay keeps the bar away from what takes a moment only.
     with tqdm(
         total=0, unit="B", unit_scale=True, desc="writing", delay=1, file=sys.stderr, leave=False

@@ -24,6 +24,7 @@ GeometryName = Literal["mini", "full"]
 
 MARKER_FILE: Final = "sglang-kimi-mini.json"
 MAX_SHARD_BYTES: Final = {"mini": 4 << 20, "full": 2 << 30}
+MAX_LAYERS: Final = 61  # what the real model has
 DISK_MARGIN_BYTES: Final = 256 << 20
 
 
@@ -57,16 +58,17 @@ def write_mini_checkpoint(
     geometry:   "mini" is a whole checkpoint that serves; "full" is decoder layers of the true size
                 (hidden 7168, 384 experts, 9.8 GB each, all of them MoE) without embeddings, vision
                 or tokenizer, for the kernels' tests.
-    num_layers: 4 (the first of them dense) and 1 if not given.
+    num_layers: 1 to 61; 4 (the first of them dense) and 1 if not given.
     progress:   is told the bytes written so far and in all, after each tensor.
 
-    Raises MiniError if the folder holds something else or the disk has no room.
+    Raises MiniError for another number of layers, and if the folder holds something else or the
+    disk has no room.
     """
     target = Path(directory).resolve()
     sizes = MINI if geometry == "mini" else FULL
     if num_layers is not None:
-        if num_layers < 1:
-            raise MiniError(f"layers: want at least 1, got {num_layers}")
+        if not 1 <= num_layers <= MAX_LAYERS:
+            raise MiniError(f"layers: want 1 to {MAX_LAYERS}, got {num_layers}")
         sizes = replace(sizes, num_hidden_layers=num_layers)
     config = checkpoint_config(sizes)
     tensors = checkpoint_tensors(config) if geometry == "mini" else _only_layers(config)

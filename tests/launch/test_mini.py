@@ -4,6 +4,9 @@ import argparse
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter, namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -124,8 +127,9 @@ def test_layers_can_be_chosen(tmp_path: Path) -> None:
     report = write_mini_checkpoint(tmp_path / "two", num_layers=2)
     assert report.num_layers == 2
     assert read_json(tmp_path / "two/config.json")["text_config"]["num_hidden_layers"] == 2
-    with pytest.raises(MiniError, match="layers: want at least 1, got 0"):
-        write_mini_checkpoint(tmp_path / "none", num_layers=0)
+    for wrong in (0, 62):
+        with pytest.raises(MiniError, match=f"layers: want 1 to 61, got {wrong}"):
+            write_mini_checkpoint(tmp_path / "none", num_layers=wrong)
 
 
 def test_true_size_layers_are_moe_layers_only_of_the_published_size(
@@ -228,3 +232,13 @@ def test_a_seed_that_is_no_number_is_named(
         run_command(str(tmp_path / "mini"), f"--seed={seed}")
     assert stop.value.code == 2
     assert f"want a number from 0 up, got {seed!r}" in capsys.readouterr().err
+
+
+def test_a_command_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sglang_kimi.launch", "mini", str(tmp_path / "big")]
+    process = subprocess.Popen([*command, "--geometry", "full"], stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(tmp_path.glob(".big.partial-*/*")):
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert list(tmp_path.iterdir()) == []
