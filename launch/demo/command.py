@@ -41,7 +41,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--turns", type=_turns, default=DEFAULT_TURNS, metavar="N", help="default 8"
     )
-    parser.add_argument("--port", type=int, help="the server's port (default: a free one)")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="the server's port (default: a free one)"
+    )
     parser.add_argument(
         "--serve", action="store_true", help="run no agent: leave the server running until Ctrl-C"
     )
@@ -156,6 +158,12 @@ def _curl(url: str) -> str:
     )
     headers = "-H 'Content-Type: application/json'"
     return f"  curl {url}/v1/chat/completions {headers} \\\n    -d '{body}'\n"
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"want a number from 1 to 65535, found {text!r}")
+    return int(text)
 
 
 def _turns(text: str) -> int:

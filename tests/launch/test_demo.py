@@ -208,6 +208,18 @@ class TestCommand:
             parser.parse_args(["demo", "--turns", "5"])
         assert "at least 6, found '5'" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("port", ["0", "65536", "-1", "x"])
+    def test_a_port_that_is_none_is_bad_usage(
+        self, port: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        parser = argparse.ArgumentParser()
+        command.add_parser(parser.add_subparsers(required=True))
+        assert parser.parse_args(["demo", "--port", "31000"]).port == 31000
+        with pytest.raises(SystemExit) as caught:
+            parser.parse_args(["demo", f"--port={port}"])
+        assert caught.value.code == 2
+        assert f"want a number from 1 to 65535, found '{port}'" in capsys.readouterr().err
+
     def test_a_failing_step_ends_with_status_1_and_its_words(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
