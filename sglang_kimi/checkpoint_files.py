@@ -7,8 +7,10 @@ byte range, then the bytes. Reads no tensor, so the 595 GB checkpoint takes abou
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from .checkpoint import ARCHITECTURE, CheckpointError, TensorSpec, is_vision_ten
 
 INDEX_NAME = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100 * 1024 * 1024  # the format's own limit
+# What reading foreign JSON raises where it is damaged or of another form.
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 
 def is_kimi_checkpoint(directory: str | Path) -> bool:
@@ -24,13 +28,14 @@ def is_kimi_checkpoint(directory: str | Path) -> bool:
         config = json.loads((Path(directory) / "config.json").read_text())
     except (OSError, ValueError):
         return False
-    return ARCHITECTURE in (config.get("architectures") or [])
+    return isinstance(config, dict) and ARCHITECTURE in (config.get("architectures") or [])
 
 
 def check_checkpoint(directory: str | Path) -> None:
     """Compare every shard's header with the tensors that config.json calls for.
 
-    Raises CheckpointError naming the file or tensor, the expected and the found shape.
+    Raises CheckpointError naming the file or tensor, the expected and the found shape; ValueError
+    for a config.json that calls for no tensors.
     """
     folder = Path(directory)
     config = json.loads((folder / "config.json").read_text())
@@ -52,9 +57,9 @@ def check_checkpoint(directory: str | Path) -> None:
 
 def shard_files(folder: Path) -> list[Path]:
     """Return the shards the index names, or all of the folder's; each must exist."""
-    index = folder / INDEX_NAME
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    index_path = folder / INDEX_NAME
+    if index_path.is_file():
+        names = _indexed_names(index_path)
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
     absent = [name for name in names if not (folder / name).is_file()]
@@ -62,6 +67,16 @@ def shard_files(folder: Path) -> list[Path]:
         what = absent[0] if absent else "*.safetensors"
         raise CheckpointError(f"shard {what} does not exist; copy the checkpoint again")
     return [folder / name for name in names]
+
+
+def _indexed_names(path: Path) -> list[str]:
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted({os.fspath(name) for name in names})
+    except _MALFORMED:
+        raise CheckpointError(
+            f"{path.name} has no readable weight_map of tensors to shards; copy it again"
+        ) from None
 
 
 def read_header(shard: Path) -> dict[str, Any]:
@@ -74,16 +89,27 @@ def read_header(shard: Path) -> dict[str, Any]:
             raise CheckpointError(f"shard {shard.name} is cut within its header ({size} bytes)")
         try:
             header: dict[str, Any] = json.loads(file.read(length))
-        except ValueError:
-            raise CheckpointError(f"shard {shard.name} has no readable header") from None
-    header.pop("__metadata__", None)
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            header.pop("__metadata__", None)
+            end = max(map(_end_of_bytes, header.values()), default=0)
+        except _MALFORMED:
+            raise CheckpointError(
+                f"shard {shard.name} has no readable header; copy it again"
+            ) from None
     if size != 8 + length + end:
         raise CheckpointError(
             f"shard {shard.name} is truncated or damaged: expected {8 + length + end} bytes, "
             f"found {size}; copy it again"
         )
     return header
+
+
+def _end_of_bytes(entry: Mapping[str, Any]) -> int:
+    """Return where a tensor's bytes end; raises one of _MALFORMED if the entry is none."""
+    begin, end = map(index, entry["data_offsets"])
+    if not 0 <= begin <= end or not isinstance(entry["dtype"], str):
+        raise ValueError(entry)
+    list(map(index, entry["shape"]))
+    return end
 
 
 def check_entry(
@@ -99,4 +125,9 @@ def check_entry(
     if tuple(entry["shape"]) != spec.shape or entry["dtype"] != spec.dtype:
         raise CheckpointError(
             f"tensor {name} in {shard}: expected {[*spec.shape]} {spec.dtype}, found {found}"
+        )
+    begin, end = entry["data_offsets"]
+    if end - begin != spec.num_bytes:
+        raise CheckpointError(
+            f"tensor {name} in {shard}: expected {spec.num_bytes} bytes, found {end - begin}"
         )

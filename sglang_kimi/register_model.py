@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from . import config, tokenizer
-from .checkpoint import ARCHITECTURE, CheckpointError
+from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint
 from .seams import hook, require
 
@@ -50,12 +50,13 @@ def refuse_other_class(result: tuple[type, str], *args: Any, **kwargs: Any) -> N
 def refuse_broken_checkpoint(*args: Any, **kwargs: Any) -> None:
     """Compare the checkpoint's headers with its config before any process is started.
 
-    Raises SystemExit with one line that names the tensor or file; reads headers only.
+    Raises SystemExit with one line that names the tensor, the file or the key of the config.
+    Reads headers only.
     """
     server_args = kwargs.get("server_args") or args[1]
     if not is_kimi_checkpoint(server_args.model_path) or server_args.load_format == "dummy":
         return
     try:
         check_checkpoint(server_args.model_path)
-    except CheckpointError as error:
+    except ValueError as error:
         raise SystemExit(f"sglang-kimi: {server_args.model_path}: {error}") from None
