@@ -33,7 +33,7 @@ def naming(mode: ToolCallIdMode) -> ToolCallIds:
     if mode == "verbatim":
         return _VerbatimIds()
     if mode == "normal":
-        return _NativeIds()
+        return NativeIds()
     raise ValueError(f"tool_call_ids: want 'verbatim' or 'normal', got {mode!r}")
 
 
@@ -74,7 +74,7 @@ class _VerbatimIds:
         return fields.tool_call_id(message, where)
 
 
-class _NativeIds:
+class NativeIds:
     """What it gives depends on earlier messages only, so a longer history keeps its prefix.
 
     An id that is native already, names its own function and was not used before is kept: it is what
@@ -90,24 +90,42 @@ class _NativeIds:
 
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
-        for call in calls:  # a turn that repeats an earlier turn's id takes over its results
-            self._unanswered.pop(str(call.get("id")), None)
-        natives = []
-        for index, call in enumerate(calls):
-            original = str(call.get("id"))
-            native = self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
-            self._unanswered.setdefault(original, deque()).append(native)
-            natives.append(native)
+        originals = [str(call.get("id")) for call in calls]
+        natives = [
+            self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
+            for index, (original, call) in enumerate(zip(originals, calls, strict=True))
+        ]
+        self._await_results(originals, natives)
         return natives
 
     def for_result(self, message: Mapping[str, Any], where: str) -> str:
-        original = fields.tool_call_id(message, where)
+        return self.answer(fields.tool_call_id(message, where))
+
+    def answer(self, original: str) -> str:
+        """Return the id of the call that a result of the client's call `original` answers."""
         if waiting := self._unanswered.get(original):
             self._answered[original] = waiting.popleft()
         if original not in self._answered:
             self._take(original)  # its call is not in the history; no call may get its id
             return original
         return self._answered[original]
+
+    def follow_calls(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+        """Go on behind a turn whose calls stand in the prompt as `natives`.
+
+        originals: the client's ids of the same calls; the last ones it may not know.
+        """
+        for native in natives:
+            self._take(native)
+        self._await_results(originals, natives)
+
+    def _await_results(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+        for (
+            original
+        ) in originals:  # a turn that repeats an earlier turn's id takes over its results
+            self._unanswered.pop(original, None)
+        for original, native in zip(originals, natives, strict=False):
+            self._unanswered.setdefault(original, deque()).append(native)
 
     def _native(self, original: str, name: str) -> str:
         match = _NATIVE_ID.fullmatch(original)
