@@ -6,14 +6,21 @@ modules that are patched are loaded in all of these processes anyway, and a proc
 reliably what it will become.
 """
 
-from . import defaults, grammar_requests, protocol, request_hooks, response_hooks
+from sglang_kimi import environment
+
+from . import defaults, grammar_requests, history_hooks, protocol, request_hooks, response_hooks
 
 
 def register() -> None:
     """Register names, encoding, defaults, grammar backend and hooks.
 
-    Raises `sglang_kimi.seams.SeamError` if SGLang is not what we read.
+    Raises `sglang_kimi.seams.SeamError` if SGLang is not what we read; SystemExit, which stops the
+    start, if an environment variable of ours is wrong.
     """
+    try:
+        environment.ledger_bytes()
+    except ValueError as error:
+        raise SystemExit(f"sglang-kimi: {error}") from error
     protocol.widen()
     defaults.register_names()
     defaults.register_encoding()
@@ -21,3 +28,4 @@ def register() -> None:
     grammar_requests.register()
     request_hooks.register()
     response_hooks.register()
+    history_hooks.register()
