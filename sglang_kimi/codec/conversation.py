@@ -84,6 +84,7 @@ class ConversationEncoder:
 class _Choice:
     """What was decided for a message among certain candidates; serial 0: none of them."""
 
+    key: Hashable
     serial: int
     num_bytes: int = 300  # its text is the key of the segment too
 
@@ -188,8 +189,8 @@ class _Walk:
         key = (self._path[-1].serial, turn, self._origin.hint, candidates.version)
         choice = self._cache.get(_Choice, key)
         if choice is None:
-            choice = self._cache.add(key, _Choice(self._choose(turn, candidates)))
-        self._keys.append(key)
+            choice = self._cache.add(key, _Choice(key, self._choose(turn, candidates)))
+        self._keys.append(choice.key)
         return choice.serial
 
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
@@ -246,8 +247,9 @@ class _Walk:
         node.num_spliced_tokens = num_generated
         if not turn.thinking.strip():
             node.num_restored_tokens = num_thinking_tokens(self._maker.vocabulary, entry.token_ids)
-        if self._ids is not None:
-            node.replay(self._ids)
+        ids = self._native_ids()
+        node.replay(ids)
+        node.next_index = ids.next_index
         self._visit(node)
         return True
 

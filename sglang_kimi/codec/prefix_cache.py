@@ -64,6 +64,9 @@ class PrefixCache:
         The beginning counts as used last: without it the rest could not be found.
         """
         with self._lock:
+            move = self._items.move_to_end
             for key in reversed(keys):
-                if key in self._items:
-                    self._items.move_to_end(key)
+                try:
+                    move(key)
+                except KeyError:  # put out meanwhile
+                    continue

@@ -42,6 +42,7 @@ class PrefixNode:
     cuts, digest:           of the whole prefix, this segment included.
     returned_ids, shown_ids: ids of the segment's calls, as the client has them and as the prompt
                             and its parser know them.
+    next_index:             the index that the next counted call gets, None before any call.
     answers:                the client's id of the call that a tool message answers.
     entry_serial:           the ledger's entry that was put back here, 0 if none.
     num_spliced_tokens:     ids that came from that entry.
@@ -55,6 +56,7 @@ class PrefixNode:
     num_bytes: int
     returned_ids: tuple[str, ...] = ()
     shown_ids: tuple[str, ...] = ()
+    next_index: int | None = None
     answers: str | None = None
     entry_serial: int = 0
     num_spliced_tokens: int = 0
@@ -65,7 +67,7 @@ class PrefixNode:
     def replay(self, ids: NativeIds) -> None:
         """Let `ids`, which stands before this segment, go on behind it."""
         if self.shown_ids or self.returned_ids:
-            ids.follow_calls(self.returned_ids, self.shown_ids)
+            ids.follow_calls(self.returned_ids, self.shown_ids, self.next_index)
         if self.answers is not None:
             ids.answer(self.answers)
 
@@ -107,6 +109,7 @@ class NodeMaker:
         node = self._node(key, writer.take(), cuts, parent.digest.copy(), turn)
         node.returned_ids = tuple(call.id for call in turn.calls)
         node.shown_ids = tuple(shown.call_ids)
+        node.next_index = ids.next_index
         node.answers = turn.answers if turn.role == "tool" else None
         return node
 

@@ -84,7 +84,7 @@ class NativeIds:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
-        self._next_index = 0
+        self.next_index = 0  # of the next call that has to be counted
         self._unanswered: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
 
@@ -110,13 +110,20 @@ class NativeIds:
             return original
         return self._answered[original]
 
-    def follow_calls(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+    def follow_calls(
+        self, originals: Sequence[str], natives: Sequence[str], next_index: int | None = None
+    ) -> None:
         """Go on behind a turn whose calls stand in the prompt as `natives`.
 
-        originals: the client's ids of the same calls; the last ones it may not know.
+        originals:  the client's ids of the same calls; the last ones it may not know.
+        next_index: the index of the next counted call, where it is known from an earlier time.
         """
-        for native in natives:
-            self._take(native)
+        if next_index is None:
+            for native in natives:
+                self._take(native)
+        else:
+            self._used.update(natives)
+            self.next_index = next_index
         self._await_results(originals, natives)
 
     def _await_results(self, originals: Sequence[str], natives: Sequence[str]) -> None:
@@ -130,11 +137,11 @@ class NativeIds:
     def _native(self, original: str, name: str) -> str:
         match = _NATIVE_ID.fullmatch(original)
         is_own = match is not None and match["name"] == name and original not in self._used
-        native = original if is_own else f"functions.{name}:{self._next_index}"
+        native = original if is_own else f"functions.{name}:{self.next_index}"
         self._take(native)
         return native
 
     def _take(self, call_id: str) -> None:
         self._used.add(call_id)
         if match := _NATIVE_ID.fullmatch(call_id):
-            self._next_index = max(self._next_index, int(match["index"]) + 1)
+            self.next_index = max(self.next_index, int(match["index"]) + 1)

@@ -46,32 +46,42 @@ class Turn(NamedTuple):
 
 
 def read_turn(message: Mapping[str, Any], where: str) -> Turn:
-    """Return a message's turn; PromptError, as the encoder of prompts raises it, if it has none."""
-    role = fields.role(message, where)
-    heading = fields.heading(message, where)
+    """Return a message's turn; PromptError, as the encoder of prompts raises it, if it has none.
+
+    This runs over the whole history at every request: texts of the usual types are taken as they
+    are, and only what is unusual is looked at with care.
+    """
+    role = message.get("role")
+    if type(role) is not str or not role:
+        role = fields.role(message, where)
+    heading = role if message.get("name") is None else fields.heading(message, where)
+    content = message.get("content")
     if role == "assistant":
         thinking = fields.reasoning(message, where)
-        content = _content(message, where)
-        return Turn(role, heading, content, thinking, _calls(message, where))
+        text = content if type(content) is str else _content(message, where)
+        has_calls = message.get("tool_calls") is not None
+        return Turn(role, heading, text, thinking, _calls(message, where) if has_calls else ())
+    text = content if type(content) is str else _content(message, where)
     if role == "tool":
-        answers = fields.tool_call_id(message, where)
-        return Turn(role, heading, _content(message, where), answers=answers)
-    return Turn(role, heading, _content(message, where))
+        return Turn(role, heading, text, answers=fields.tool_call_id(message, where))
+    return Turn(role, heading, text)
 
 
 def _calls(message: Mapping[str, Any], where: str) -> tuple[ReturnedCall, ...]:
     calls = []
     for index, call in enumerate(fields.tool_calls(message, where)):
-        at = f"{where}.tool_calls[{index}]"
-        name, arguments = fields.call_name(call, at), fields.call_arguments(call, at)
+        function = call.get("function")
+        name, arguments = None, None
+        if type(function) is dict:
+            name, arguments = function.get("name"), function.get("arguments")
+        if type(name) is not str or type(arguments) is not str or not name:
+            at = f"{where}.tool_calls[{index}]"
+            name, arguments = fields.call_name(call, at), fields.call_arguments(call, at)
         calls.append(ReturnedCall(str(call.get("id")), name, arguments))
     return tuple(calls)
 
 
 def _content(message: Mapping[str, Any], where: str) -> Content:
-    content = message.get("content")
-    if type(content) is str:
-        return content
     pieces: list[str | type] = []
     texts: list[str] = []
     for piece in fields.content(message, where):
