@@ -40,11 +40,9 @@ class ShownTurn:
         thinking, content = turn.thinking.strip(), turn.content.strip()
         if thinking and thinking != self.reasoning:
             return False
-        if content != self.content:
-            # A request with separate_reasoning=false has its thinking in the content.
-            both = f"{self.reasoning}{THINK_CLOSE}{self.content}"
-            if thinking or content != both:
-                return False
+        # A request with separate_reasoning=false has its thinking in the content.
+        if content not in (self.content, f"{self.reasoning}{THINK_CLOSE}{self.content}"):
+            return False
         return self._are_calls_returned_as(turn.calls)
 
     def _are_calls_returned_as(self, returned: Sequence[ReturnedCall]) -> bool:
