@@ -143,13 +143,24 @@ class _Walk:
                 entries.append(node.entry_serial)
                 num_spliced += node.num_spliced_tokens
                 num_restored += node.num_restored_tokens
-        if not is_open:
+        if is_open:
+            self._expect_rest()
+        else:
             token_ids += self._maker.opening(self._path[-1]).token_ids
         self._ledger.touch(entries)
         self._cache.use(self._keys)
         return EncodedConversation(
             token_ids, call_ids, num_spliced, num_restored, self._num_cached_tokens
         )
+
+    def _expect_rest(self) -> None:
+        """Let the answer be recorded as one turn with the message that it continues."""
+        before, begun = self._path[-2:]
+        opening = self._maker.opening(before)
+        num_begun = len(begun.token_ids) - len(opening.token_ids)
+        if begun.token_ids[: len(opening.token_ids)] == opening.token_ids:  # not under a name
+            digest = begun.digest.value()
+            self._ledger.expect_rest(self._origin.tenant, digest, opening.prompt_digest, num_begun)
 
     # Segments
 

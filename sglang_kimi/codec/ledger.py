@@ -18,6 +18,9 @@ from typing import Any, Final
 _ENTRY_BYTES: Final = 700
 """What an entry takes beside its ids and texts: objects, and places in tables."""
 
+_MAX_CONTINUED: Final = 1024
+"""How many prompts that end inside a turn are remembered until their answers come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -94,6 +97,7 @@ class TurnLedger:
         self._serials = count(1)
         self._places: dict[_Place, Candidates] = {}
         self._entries: OrderedDict[int, tuple[_Place, LedgerEntry]] = OrderedDict()
+        self._continued: OrderedDict[_Place, tuple[bytes, int]] = OrderedDict()
 
     @property
     def num_entries(self) -> int:
@@ -103,7 +107,8 @@ class TurnLedger:
     def record(self, prompt_ids: Sequence[int], output_ids: Sequence[int], origin: Origin) -> None:
         """Remember that `output_ids` were generated behind `prompt_ids`.
 
-        prompt_ids: the whole prompt, generation prompt included.
+        prompt_ids: the whole prompt, generation prompt included. Where it ends inside a turn, as
+                    `expect_rest` said, that turn is remembered from its beginning.
         output_ids: all ids generated so far, the stop token included if there is one. A longer
                     output that goes on from an earlier one of the same hint takes its place.
 
@@ -116,6 +121,9 @@ class TurnLedger:
         place = (origin.tenant, digest.value())
         token_ids = _packed(output_ids, "output_ids")
         with self._lock:
+            if (begun := self._continued.get(place)) is not None:
+                place = (origin.tenant, begun[0])
+                token_ids = _packed(prompt_ids[-begun[1] :], "prompt_ids") + token_ids
             shorter = None
             for entry in self._candidates(place):
                 if entry.hint != origin.hint:
@@ -131,6 +139,20 @@ class TurnLedger:
             while self.num_bytes > self.max_bytes:
                 self._remove(next(iter(self._entries)))
                 self.counters["evictions"] += 1
+
+    def expect_rest(
+        self, tenant: str, prompt_digest: bytes, turn_digest: bytes, num_begun_tokens: int
+    ) -> None:
+        """Say that a prompt ends inside a turn, whose rest is going to be generated.
+
+        turn_digest:      of the prompt before that turn, generation prompt included.
+        num_begun_tokens: how many of the prompt's last ids the turn begins with, at least one.
+        """
+        with self._lock:
+            self._continued[tenant, prompt_digest] = (turn_digest, num_begun_tokens)
+            self._continued.move_to_end((tenant, prompt_digest))
+            if len(self._continued) > _MAX_CONTINUED:
+                self._continued.popitem(last=False)
 
     def find(self, tenant: str, prompt_digest: bytes) -> Candidates | None:
         """Return what was generated behind a prompt, None if nothing is held."""

@@ -480,6 +480,28 @@ def test_a_generated_turn_can_be_continued(
     assert closed[: len(encoded.token_ids)] == encoded.token_ids
 
 
+@pytest.mark.parametrize("begun", ["cut here", "written by the client"])
+def test_a_turn_that_was_continued_is_put_back_whole(
+    small: Vocabulary, loop: AgentLoop, begun: str
+) -> None:
+    message = {"role": "assistant", "reasoning": "why", "content": "half a "}
+    if begun == "cut here":
+        message = FORGET(loop.generate("why\n</think>half a ", is_cut=True))
+    for rest in ("sent", "ence" + section(call("functions.Bash:0")) + END):
+        prompt = loop.encoder.encode(
+            [*loop.messages, message], TOOLS, continue_final_message=True
+        ).token_ids
+        output = small.encode(rest)
+        loop.encoder.ledger.record(prompt, output, loop.origin)
+        loop.kept = prompt + output
+        text = rest.split("<|")[0]
+        message = {**message, "content": message["content"] + text}
+    function = {"name": "Bash", "arguments": "{}"}
+    loop.answer(FORGET(message) | {"tool_calls": [{"id": "x", "function": function}]})
+    assert loop.is_kept
+    assert small.decode(loop.prompt().token_ids).count("half a sentence") == 1
+
+
 def test_a_turn_with_an_open_section_is_continued_from_its_message(
     small: Vocabulary, loop: AgentLoop
 ) -> None:

@@ -70,6 +70,16 @@ def test_a_change_of_the_candidates_gives_a_new_version() -> None:
     assert versions[0] == versions[1] and len(set(versions)) == 3
 
 
+def test_an_output_that_goes_on_inside_a_turn_is_recorded_from_the_turns_beginning() -> None:
+    ledger = TurnLedger()
+    ledger.record(PROMPT, [7, 8], HERE)
+    ledger.expect_rest("t", digest([*PROMPT, 7, 8]), digest(PROMPT), 2)
+    ledger.record([*PROMPT, 7, 8], [9], HERE)
+    ledger.record([*PROMPT, 7, 8], [9], Origin("other"))
+    assert outputs(ledger) == [[7, 8, 9]]
+    assert outputs(ledger, "other", [*PROMPT, 7, 8]) == [[9]]
+
+
 def test_an_empty_output_is_no_turn() -> None:
     ledger = TurnLedger()
     ledger.record(PROMPT, [], HERE)
