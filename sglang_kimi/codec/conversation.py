@@ -21,6 +21,7 @@ from .tool_call_ids import NativeIds
 from .turns import Turn, read_turn
 
 _MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
+_CHOICE_BYTES: Final = 300  # objects, beside the texts of the key
 _NOBODY: Final = Origin()
 
 
@@ -86,7 +87,7 @@ class _Choice:
 
     key: Hashable
     serial: int
-    num_bytes: int = 300  # its text is the key of the segment too
+    num_bytes: int
 
 
 class _Walk:
@@ -200,7 +201,8 @@ class _Walk:
         key = (self._path[-1].serial, turn, self._origin.hint, candidates.version)
         choice = self._cache.get(_Choice, key)
         if choice is None:
-            choice = self._cache.add(key, _Choice(key, self._choose(turn, candidates)))
+            serial = self._choose(turn, candidates)
+            choice = self._cache.add(key, _Choice(key, serial, _CHOICE_BYTES + turn.num_bytes))
         self._keys.append(choice.key)
         return choice.serial
 

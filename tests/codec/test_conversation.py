@@ -1,6 +1,8 @@
 """Conversations with a ledger: what is found, what is respected, what can never happen."""
 
+import gc
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -567,6 +569,27 @@ def test_the_cache_stays_within_its_limit_and_gives_the_same_ids(small: Vocabula
         assert loop.is_kept
         assert encoder.cache.num_bytes <= limit
     assert len(encoder.cache) > 10
+
+
+def test_the_cache_takes_no_more_memory_than_its_limit_says(small: Vocabulary) -> None:
+    limit = 2_000_000
+    encoder = ConversationEncoder(
+        PromptCodec(small), TurnLedger(max_bytes=100_000), max_cache_bytes=limit
+    )
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(120):  # equal prompts: every turn recorded makes all choose anew
+            loop = AgentLoop(encoder, small, origin=Origin("t", f"{number}"))
+            for step in range(4):
+                loop.turn(f"{number}</think>{'answer ' * 40}{step}{END}", FORGET)
+        del loop
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert limit * 0.9 < encoder.cache.num_bytes <= limit
+    assert held <= limit * 1.1 + 100_000
 
 
 def test_a_conversation_in_use_stays_cached_while_others_come_and_go(small: Vocabulary) -> None:
