@@ -408,6 +408,12 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/history_hooks.py",
         "a count must know the headers that the prompt depends on",
     ),
+    "init_responses": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses.__init__",
+        ("self",),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "stored inputs, by the name msg_store, would grow for as long as the server runs",
+    ),
     "create_responses": Seam(
         f"{_OPENAI}.serving_responses.OpenAIServingResponses.create_responses",
         (

@@ -20,6 +20,7 @@ from .names import ENCODING
 from .origin import origin_of
 from .request_scope import Turn
 from .response_chains import ResponseChains
+from .response_store import BoundedInputs
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def register() -> None:
     hook("convert_chat_request", _convert_chat_request, "around")
     hook("tokenize_chat", _tokenize_chat, "around")
     hook("count_message_tokens", _count_message_tokens, "around")
+    hook("init_responses", _bound_response_store, "after")
     hook("create_responses", _create_responses, "around")
     hook("generate_response", _mark_response_generation, "before")
     hook("generate_request", _generate_request, "around")
@@ -59,6 +61,12 @@ async def _count_message_tokens(
 ) -> Any:
     with request_scope.entered(origin_of(request, _headers(raw_request))):
         return await count(handler, request, raw_request)
+
+
+def _bound_response_store(result: None, handler: Any, *_: Any, **__: Any) -> None:
+    """Keep the handler's stored responses, which we switched on, within a limit."""
+    if handler.chat_encoding_spec == ENCODING:
+        handler.msg_store = BoundedInputs(handler.response_store)
 
 
 _chains = ResponseChains()
