@@ -216,10 +216,12 @@ def _tool_choice(may_call: bool) -> str:
 def _step(
     answer: Answer, chunk: dict[str, Any], finish_reason: dict[str, Any] | None
 ) -> list[Event]:
+    output_ids = chunk.get("output_ids") or []
     new_ids = select_new_output_ids(
-        output_ids=chunk.get("output_ids") or [],
+        output_ids=output_ids,
         num_consumed_tokens=answer.num_consumed_tokens,
-        completion_tokens=chunk["meta_info"]["completion_tokens"],
+        # A request that is aborted while it waits ends without a count.
+        completion_tokens=chunk["meta_info"].get("completion_tokens", len(output_ids)),
         finish_reason_type=finish_reason["type"] if finish_reason else None,
         incremental=get_serving().incremental_streaming_output,
     )

@@ -125,12 +125,14 @@ def _take(
 ) -> None:
     index = chunk.get("index", position)
     output_ids = open_choices.setdefault(index, [])
+    shown_ids = chunk.get("output_ids") or []
     meta = chunk["meta_info"]
     finish_reason = meta.get("finish_reason")
     output_ids += select_new_output_ids(
-        output_ids=chunk.get("output_ids") or [],
+        output_ids=shown_ids,
         num_consumed_tokens=len(output_ids),
-        completion_tokens=meta["completion_tokens"],
+        # A request that is aborted while it waits ends without a count.
+        completion_tokens=meta.get("completion_tokens", len(shown_ids)),
         finish_reason_type=finish_reason["type"] if finish_reason else None,
         incremental=get_serving().incremental_streaming_output,
     )

@@ -6,9 +6,18 @@ modules that are patched are loaded in all of these processes anyway, and a proc
 reliably what it will become.
 """
 
+import os
+from typing import Final
+
 from sglang_kimi import environment
 
 from . import defaults, grammar_requests, history_hooks, protocol, request_hooks, response_hooks
+
+_WORKER_ENVIRONMENT: Final = {
+    "SGLANG_HTTP_SERVER_APP_PATH": "sglang_kimi.chat.worker_app:app",
+    "SGLANG_UVICORN_WORKER_HEALTHCHECK_TIMEOUT": "120",  # 10 s kill a worker that still imports
+}
+"""Where SGLang's tokenizer workers find their app, and how long that may take, in seconds."""
 
 
 def register() -> None:
@@ -29,3 +38,5 @@ def register() -> None:
     request_hooks.register()
     response_hooks.register()
     history_hooks.register()
+    for name, value in _WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)

@@ -111,6 +111,16 @@ def test_ids_that_an_abort_repeats_are_taken_once(flags, store, request_of_ours)
     assert store.recorded == [(PROMPT, [5, 6], "tenant")]
 
 
+@pytest.mark.parametrize("is_incremental", [False, True])
+def test_a_request_aborted_while_it_waits_ends_without_a_count(
+    flags, store, request_of_ours, is_incremental
+):
+    flags.incremental_streaming_output = is_incremental
+    last = {"output_ids": [5, 6], "meta_info": {"finish_reason": {"type": "abort"}}}
+    run(request_of_ours, [chunk([5, 6], 2), last])
+    assert store.recorded == [(PROMPT, [5, 6], "tenant")]
+
+
 def test_every_choice_is_recorded(flags, store, request_of_ours):
     run(request_of_ours, [[chunk([5, 9], finish=STOP), chunk([6, 9], finish=STOP)]])
     assert [ids for _, ids, _ in store.recorded] == [[5, 9], [6, 9]]
