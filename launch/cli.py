@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from . import parse, render, serve
+from .bench import command as bench
 from .demo import command as demo
 from .jsonlines import EXIT_LINE_ERRORS, EXIT_USAGE, UsageError
 from .mini import command as mini
@@ -52,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"sglang-kimi {version('sglang-kimi')}"
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, demo, mini, render, parse):
+    for module in (serve, demo, mini, render, parse, bench):
         module.add_parser(subparsers)
     return parser

@@ -139,6 +139,7 @@ _MODELS = {
     "chat_request_model": f"{_OPENAI}.protocol.ChatCompletionRequest",
     "responses_request_model": f"{_OPENAI}.protocol.ResponsesRequest",
     "messages_request_model": f"{_ANTHROPIC}.protocol.AnthropicMessagesRequest",
+    "count_tokens_request_model": f"{_ANTHROPIC}.protocol.AnthropicCountTokensRequest",
     "usage_model": f"{_OPENAI}.protocol.UsageInfo",
     "message_response_model": f"{_OPENAI}.protocol.ChatMessage",
     "tokenize_request_model": f"{_OPENAI}.protocol.TokenizeRequest",
@@ -230,7 +231,7 @@ CHAT_SEAMS = {
             "finish_reason_type",
             "incremental",
         ),
-        f"{_KIMI_CHAT}/adapter.py",
+        f"{_KIMI_CHAT}/adapter.py, history_hooks.py",
         "chunks hold all ids or only new ones; SGLang knows which",
     ),
     "architecture_defaults": Seam(
@@ -244,6 +245,16 @@ CHAT_SEAMS = {
         ("self",),
         f"{_KIMI_CHAT}/defaults.py",
         "the model card's sampling, which the checkpoint does not carry",
+    ),
+    "process_messages": Seam(
+        f"{_CHAT}._process_messages",
+        (
+            "self",
+            "request",
+            "is_multimodal",
+        ),
+        f"{_KIMI_CHAT}/request_hooks.py",
+        "the history is dumped and copied before the adapter sees it; ids of its own are not",
     ),
     "thinking_of_request": Seam(
         f"{_CHAT}._get_reasoning_from_request",
@@ -365,6 +376,74 @@ CHAT_SEAMS = {
         ),
         f"{_KIMI_CHAT}/response_hooks.py",
         "role and finish chunks get `reasoning` too",
+    ),
+    "convert_chat_request": Seam(
+        f"{_CHAT}._convert_to_internal_request",
+        (
+            "self",
+            "request",
+            "raw_request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "headers, request and prompt of chat and messages meet only here",
+    ),
+    "tokenize_chat": Seam(
+        f"{_OPENAI}.serving_tokenize.OpenAIServingTokenize._handle_non_streaming_request",
+        (
+            "self",
+            "adapted_request",
+            "request",
+            "raw_request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "a count must know the headers that the prompt depends on",
+    ),
+    "count_message_tokens": Seam(
+        f"{_ANTHROPIC}.serving.AnthropicServing.handle_count_tokens",
+        (
+            "self",
+            "request",
+            "raw_request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "a count must know the headers that the prompt depends on",
+    ),
+    "init_responses": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses.__init__",
+        ("self",),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "stored inputs, by the name msg_store, would grow for as long as the server runs",
+    ),
+    "create_responses": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses.create_responses",
+        (
+            "self",
+            "request",
+            "raw_request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "the chat request that is encoded for it holds neither salt nor key nor headers",
+    ),
+    "generate_response": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._generate_with_builtin_tools",
+        (
+            "self",
+            "request_id",
+            "request_prompt",
+            "adapted_request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "called inside create_responses with the request that will generate",
+    ),
+    "generate_request": Seam(
+        "sglang.srt.managers.tokenizer_manager.TokenizerManager.generate_request",
+        (
+            "self",
+            "obj",
+            "request",
+        ),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "every output id of every API passes here, also where the client has left",
     ),
     "register_grammar_backend": Seam(
         "sglang.srt.constrained.base_grammar_backend.register_grammar_backend",

@@ -1,7 +1,7 @@
 """Our chat encoding in SGLang: messages in, prompt ids out; output ids in, fields out.
 
 SGLang builds one adapter for each of its chat, responses and tokenize handlers; `/v1/messages`
-goes through the chat handler. An adapter holds nothing of a conversation.
+goes through the chat handler. All of them share the process's one history (`history.py`).
 """
 
 import logging
@@ -14,8 +14,6 @@ from sglang.srt.function_call.core_types import ToolCallItem
 from sglang.srt.runtime_context import get_serving
 
 from sglang_kimi.codec import messages as fields
-from sglang_kimi.codec.prompt import PromptCodec
-from sglang_kimi.codec.tool_call_ids import history_call_ids
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import (
     ArgumentText,
@@ -29,6 +27,7 @@ from sglang_kimi.parsers.events import (
 
 from . import request_fields, response_hooks, serving, text_parsing
 from .answer import Answer, AnswerOptions
+from .history import history_of
 from .names import PARSER, vocabulary_of
 from .sse import ChunkFrame, chunk_lines
 
@@ -54,7 +53,7 @@ class KimiChatAdapter:
 
     def __init__(self, vocabulary: Vocabulary, hooks: ChatHooks, *, owns_output: bool) -> None:
         self._vocabulary = vocabulary
-        self._codec = PromptCodec(vocabulary)
+        self._history = history_of(vocabulary)
         self._hooks = hooks
         self._owns_output = owns_output
 
@@ -84,13 +83,13 @@ class KimiChatAdapter:
             _warn_of_instant_mode()
         conversation = request_fields.messages_of(request)
         _refuse_media(conversation)
-        token_ids = self._codec.encode(
+        encoded = self._history.encode(
             conversation,
             request_fields.tools_of(request),
             continue_final_message=request_fields.continues_final_message(request),
         )
-        request_fields.remember_history(request, history_call_ids(conversation))
-        return token_ids
+        request_fields.remember_history(request, encoded.history_call_ids)
+        return encoded.token_ids
 
     def parse_chat_response(
         self, *, request: Any, output_ids: list[int], finish_reason: dict[str, Any]
@@ -217,10 +216,12 @@ def _tool_choice(may_call: bool) -> str:
 def _step(
     answer: Answer, chunk: dict[str, Any], finish_reason: dict[str, Any] | None
 ) -> list[Event]:
+    output_ids = chunk.get("output_ids") or []
     new_ids = select_new_output_ids(
-        output_ids=chunk.get("output_ids") or [],
+        output_ids=output_ids,
         num_consumed_tokens=answer.num_consumed_tokens,
-        completion_tokens=chunk["meta_info"]["completion_tokens"],
+        # A request that is aborted while it waits ends without a count.
+        completion_tokens=chunk["meta_info"].get("completion_tokens", len(output_ids)),
         finish_reason_type=finish_reason["type"] if finish_reason else None,
         incremental=get_serving().incremental_streaming_output,
     )

@@ -65,6 +65,7 @@ def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[s
     model_config = getattr(server_args, "_model_config", None)
     if model_config is None or not is_kimi(model_config.hf_config):
         return defaults
+    _refuse_stripped_thinking(server_args)
     ours: dict[str, Any] = {}
     for field in ("reasoning_parser", "tool_call_parser"):
         if getattr(server_args, field) in (None, *STOCK_PARSERS):
@@ -75,6 +76,16 @@ def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[s
         ours["grammar_backend"] = GRAMMAR_BACKEND
     logger.info("Kimi chat defaults: %s", ", ".join(f"{k}={v}" for k, v in ours.items()))
     return {**defaults, **ours}
+
+
+def _refuse_stripped_thinking(server_args: Any) -> None:
+    """Stop the start where the cache would drop every answer: this model's history keeps them."""
+    if server_args.strip_thinking_cache:
+        raise SystemExit(
+            "sglang-kimi: --strip-thinking-cache cannot be used with this model: its prompts hold "
+            "the thinking of all earlier turns, so answers must stay in the prefix cache. Without "
+            "the flag each turn reuses the previous prompt and answer."
+        )
 
 
 def _sampling_defaults(params: dict[str, Any], model_config: Any) -> dict[str, Any]:

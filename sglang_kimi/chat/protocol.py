@@ -16,6 +16,7 @@ _EXTENSIBLE = (
     "chat_request_model",
     "responses_request_model",
     "messages_request_model",
+    "count_tokens_request_model",
     "usage_model",
     "message_response_model",
 )

@@ -6,14 +6,30 @@ modules that are patched are loaded in all of these processes anyway, and a proc
 reliably what it will become.
 """
 
-from . import defaults, grammar_requests, protocol, request_hooks, response_hooks
+import os
+from typing import Final
+
+from sglang_kimi import environment
+
+from . import defaults, grammar_requests, history_hooks, protocol, request_hooks, response_hooks
+
+_WORKER_ENVIRONMENT: Final = {
+    "SGLANG_HTTP_SERVER_APP_PATH": "sglang_kimi.chat.worker_app:app",
+    "SGLANG_UVICORN_WORKER_HEALTHCHECK_TIMEOUT": "120",  # 10 s kill a worker that still imports
+}
+"""Where SGLang's tokenizer workers find their app, and how long that may take, in seconds."""
 
 
 def register() -> None:
     """Register names, encoding, defaults, grammar backend and hooks.
 
-    Raises `sglang_kimi.seams.SeamError` if SGLang is not what we read.
+    Raises `sglang_kimi.seams.SeamError` if SGLang is not what we read; SystemExit, which stops the
+    start, if an environment variable of ours is wrong.
     """
+    try:
+        environment.ledger_bytes()
+    except ValueError as error:
+        raise SystemExit(f"sglang-kimi: {error}") from error
     protocol.widen()
     defaults.register_names()
     defaults.register_encoding()
@@ -21,3 +37,6 @@ def register() -> None:
     grammar_requests.register()
     request_hooks.register()
     response_hooks.register()
+    history_hooks.register()
+    for name, value in _WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)

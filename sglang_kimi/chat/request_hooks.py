@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sglang.srt.runtime_context import get_exec, get_serving
 
@@ -12,9 +12,16 @@ from . import request_fields, serving
 from .grammar_key import FIRST_CALL_INDEX, next_call_index
 from .names import ENCODING, GRAMMAR_BACKEND, is_kimi
 
+_MESSAGES_EXTRAS: Final = (request_fields.MAX_THINKING_TOKENS, "prompt_cache_key")
+"""Fields of ours and of other APIs that a `/v1/messages` request may have too."""
+
+_CACHE_KEYS: Final = ("cache_salt", "extra_key")
+"""SGLang's fields that keep the prefix caches of tenants apart; `/v1/messages` has none itself."""
+
 
 def register() -> None:
     """Hook the handlers of chat, messages and responses."""
+    hook("process_messages", _process_messages, "around")
     hook("thinking_of_request", _thinks_always, "after")
     hook("switch_thinking", _switch_thinking, "around")
     hook("validate_chat_request", _validate_chat_request, "around")
@@ -22,6 +29,25 @@ def register() -> None:
     hook("chat_sampling_params", _add_custom_params, "after")
     hook("responses_sampling_params", _add_custom_params, "after")
     hook("convert_messages_request", _carry_messages_fields, "after")
+
+
+def _process_messages(
+    process: Callable[..., Any], handler: Any, request: Any, is_multimodal: bool, **options: Any
+) -> Any:
+    """Encode first and give SGLang the ids, which spares it two copies of the whole history.
+
+    They are dumped and copied for the adapter, which reads the request instead: 3.8 ms for 400
+    messages. A client's own `input_ids` stay what is answered.
+    """
+    if handler.chat_encoding_spec != ENCODING or request.input_ids is not None:
+        return process(handler, request, is_multimodal, **options)
+    request.input_ids = handler._encoding_adapter.encode_messages(
+        messages=[], request=request, tools=None, thinking=True, image_data=[]
+    )
+    try:
+        return process(handler, request, is_multimodal, **options)
+    finally:
+        request.input_ids = None
 
 
 def _thinks_always(thinks: bool, handler: Any, request: Any) -> bool:
@@ -98,11 +124,20 @@ def _check_that_budget_holds() -> None:
 def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: Any) -> Any:
     """Take over from a `/v1/messages` request what SGLang's conversion leaves out or changes."""
     extra = messages_request.model_extra or {}
-    if request_fields.MAX_THINKING_TOKENS in extra:
-        budget = extra[request_fields.MAX_THINKING_TOKENS]
-        chat_request.model_extra[request_fields.MAX_THINKING_TOKENS] = budget
+    for name in _MESSAGES_EXTRAS:
+        if name in extra:
+            chat_request.model_extra[name] = extra[name]
+    chat_request.model_extra["metadata"] = messages_request.metadata
+    for name in _CACHE_KEYS:
+        setattr(chat_request, name, _text_or_none(extra.get(name), name))
     _restore_tool_inputs(chat_request, messages_request)
     return chat_request
+
+
+def _text_or_none(value: Any, field: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{field}: want a text, got {value!r}")
+    return value
 
 
 def _restore_tool_inputs(chat_request: Any, messages_request: Any) -> None:

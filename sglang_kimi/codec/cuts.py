@@ -21,11 +21,21 @@ class TextCuts:
     other characters is cut before it would pass 25,000.
     """
 
+    __slots__ = ("_run_chars", "_run_is_space", "_slice_chars")
+
     def __init__(self) -> None:
         """Start at the beginning of a prompt."""
         self._slice_chars = 0
         self._run_chars = 0
         self._run_is_space = False
+
+    def copy(self) -> "TextCuts":
+        """Return a count that goes on from here by itself."""
+        other = TextCuts()
+        other._slice_chars = self._slice_chars
+        other._run_chars = self._run_chars
+        other._run_is_space = self._run_is_space
+        return other
 
     def pieces(self, text: str) -> list[str]:
         """Return `text` cut into what is encoded alone, and count its characters."""

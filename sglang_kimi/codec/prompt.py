@@ -88,21 +88,21 @@ class PromptCodec:
     ) -> list[Segment]:
         """Return the prompt as its parts: declaration if any, each message, generation prompt."""
         segments = []
-        writer = _Writer(self.vocabulary)
+        writer = PromptWriter(self.vocabulary)
         if tools is not None and fields.check_objects(tools, "tools"):
-            _write_declaration(writer, tools)
+            write_declaration(writer, tools)
             segments.append(Segment(None, writer.take()))
         fields.check_objects(messages, "messages")
         if continue_final_message:
-            _check_continuable(messages)
+            check_continuable(messages)
         ids = naming(tool_call_ids)
         for index, message in enumerate(messages):
-            _write_turn(writer, message, f"messages[{index}]", ids)
+            write_turn(writer, message, f"messages[{index}]", ids)
             if not (continue_final_message and index == len(messages) - 1):
                 writer.control(TURN_END)
             segments.append(Segment(index, writer.take()))
         if not continue_final_message:
-            _write_generation_prompt(writer)
+            write_generation_prompt(writer)
             segments.append(Segment(None, writer.take()))
         return segments
 
@@ -111,19 +111,24 @@ class PromptCodec:
         return self.vocabulary.decode(token_ids)
 
 
-class _Writer:
-    """Joins adjacent texts, since ids depend on what stands beside, and cuts at control tokens."""
+class PromptWriter:
+    """Joins adjacent texts, since ids depend on what stands beside, and cuts at control tokens.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    cuts: where the text written so far ends; None at a prompt's beginning.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, cuts: TextCuts | None = None) -> None:
         self._vocabulary = vocabulary
-        self._cuts = TextCuts()
+        self._cuts = TextCuts() if cuts is None else cuts
         self._texts: list[str] = []
         self._token_ids: list[int] = []
 
     def text(self, text: str) -> None:
+        """Write ordinary text: whatever it spells, it gives no control token."""
         self._texts.append(text)
 
     def control(self, text: str) -> None:
+        """Write a control token, which ends the text before it."""
         self._flush()
         self._token_ids.append(self._vocabulary.control_id(text))
         self._cuts.pieces(text)  # counts it; a control token itself is never cut
@@ -139,7 +144,8 @@ class _Writer:
         self._texts.clear()
 
 
-def _write_declaration(writer: _Writer, tools: Sequence[Mapping[str, Any]]) -> None:
+def write_declaration(writer: PromptWriter, tools: Sequence[Mapping[str, Any]]) -> None:
+    """Write the turn that declares the tools; PromptError where schemas are nested too deeply."""
     try:
         declaration = tool_declaration(tools)
     except RecursionError as error:
@@ -151,7 +157,9 @@ def _write_declaration(writer: _Writer, tools: Sequence[Mapping[str, Any]]) -> N
     writer.control(TURN_END)
 
 
-def _write_turn(writer: _Writer, message: Mapping[str, Any], where: str, ids: ToolCallIds) -> None:
+def write_turn(
+    writer: PromptWriter, message: Mapping[str, Any], where: str, ids: ToolCallIds
+) -> None:
     """Write a turn up to its end token, which a message that is to be continued lacks."""
     role = fields.role(message, where)
     writer.control(_OPENERS.get(role, _OTHER_OPENER))
@@ -165,7 +173,8 @@ def _write_turn(writer: _Writer, message: Mapping[str, Any], where: str, ids: To
     _write_content(writer, message, where)
 
 
-def _write_generation_prompt(writer: _Writer) -> None:
+def write_generation_prompt(writer: PromptWriter) -> None:
+    """Write what stands before the first token of every answer."""
     writer.control(_OPENERS["assistant"])
     writer.text("assistant")
     writer.control(_MIDDLE)
@@ -173,7 +182,7 @@ def _write_generation_prompt(writer: _Writer) -> None:
 
 
 def _write_assistant(
-    writer: _Writer, message: Mapping[str, Any], where: str, ids: ToolCallIds
+    writer: PromptWriter, message: Mapping[str, Any], where: str, ids: ToolCallIds
 ) -> None:
     writer.control(THINK_OPEN)
     writer.text(fields.reasoning(message, where))
@@ -193,7 +202,7 @@ def _write_assistant(
     writer.control(SECTION_END)
 
 
-def _write_content(writer: _Writer, message: Mapping[str, Any], where: str) -> None:
+def _write_content(writer: PromptWriter, message: Mapping[str, Any], where: str) -> None:
     for piece in fields.content(message, where):
         match piece:
             case fields.Text(text):
@@ -209,7 +218,8 @@ def _write_content(writer: _Writer, message: Mapping[str, Any], where: str) -> N
                 writer.text(f"{_VIDEO_PLACEHOLDER}\n")
 
 
-def _check_continuable(messages: Sequence[Mapping[str, Any]]) -> None:
+def check_continuable(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PromptError unless the last message is an assistant's whose content may go on."""
     if not messages:
         raise PromptError("messages", "an assistant message to continue", messages)
     where = f"messages[{len(messages) - 1}]"

@@ -32,7 +32,7 @@ def naming(mode: ToolCallIdMode) -> ToolCallIds:
     if mode == "verbatim":
         return _VerbatimIds()
     if mode == "normal":
-        return _NativeIds()
+        return NativeIds()
     raise ValueError(f"tool_call_ids: want 'verbatim' or 'normal', got {mode!r}")
 
 
@@ -68,7 +68,7 @@ class _VerbatimIds:
         return fields.tool_call_id(message, where)
 
 
-class _NativeIds:
+class NativeIds:
     """What it gives depends on earlier messages only, so a longer history keeps its prefix.
 
     An id that is native already, names its own function and was not used before is kept: it is what
@@ -78,24 +78,25 @@ class _NativeIds:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
-        self._next_index = 0
+        self.next_index = 0  # of the next call that has to be counted
         self._unanswered: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
 
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
-        for call in calls:  # a turn that repeats an earlier turn's id takes over its results
-            self._unanswered.pop(_original_id(call), None)
-        natives = []
-        for index, call in enumerate(calls):
-            original = _original_id(call)
-            native = self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
-            self._unanswered.setdefault(original, deque()).append(native)
-            natives.append(native)
+        originals = [_original_id(call) for call in calls]
+        natives = [
+            self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
+            for index, (original, call) in enumerate(zip(originals, calls, strict=True))
+        ]
+        self._await_results(originals, natives)
         return natives
 
     def for_result(self, message: Mapping[str, Any], where: str) -> str:
-        original = fields.tool_call_id(message, where)
+        return self.answer(fields.tool_call_id(message, where))
+
+    def answer(self, original: str) -> str:
+        """Return the id of the call that a result of the client's call `original` answers."""
         if waiting := self._unanswered.get(original):
             self._answered[original] = waiting.popleft()
         if original not in self._answered:
@@ -103,17 +104,39 @@ class _NativeIds:
             return original
         return self._answered[original]
 
+    def follow_calls(
+        self, originals: Sequence[str], natives: Sequence[str], next_index: int | None = None
+    ) -> None:
+        """Go on behind a turn whose calls stand in the prompt as `natives`.
+
+        originals:  the client's ids of the same calls; the last ones it may not know.
+        next_index: the index of the next counted call, where it is known from an earlier time.
+        """
+        if next_index is None:
+            for native in natives:
+                self._take(native)
+        else:
+            self._used.update(natives)
+            self.next_index = next_index
+        self._await_results(originals, natives)
+
+    def _await_results(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+        for original in originals:  # a turn that repeats an earlier id takes over its results
+            self._unanswered.pop(original, None)
+        for original, native in zip(originals, natives, strict=False):
+            self._unanswered.setdefault(original, deque()).append(native)
+
     def _native(self, original: str, name: str) -> str:
         match = _NATIVE_ID.fullmatch(original)
         is_own = match is not None and match["name"] == name and original not in self._used
-        native = original if is_own else f"functions.{name}:{self._next_index}"
+        native = original if is_own else f"functions.{name}:{self.next_index}"
         self._take(native)
         return native
 
     def _take(self, call_id: str) -> None:
         self._used.add(call_id)
         if match := _NATIVE_ID.fullmatch(call_id):
-            self._next_index = max(self._next_index, int(match["index"]) + 1)
+            self.next_index = max(self.next_index, int(match["index"]) + 1)
 
 
 def _original_id(call: Mapping[str, Any]) -> str:

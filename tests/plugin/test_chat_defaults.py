@@ -12,7 +12,13 @@ OTHER = SimpleNamespace(architectures=["LlamaForCausalLM"])
 
 
 def server_args(config=KIMI, **flags):
-    given = {"reasoning_parser": None, "tool_call_parser": None, "grammar_backend": None, **flags}
+    given = {
+        "reasoning_parser": None,
+        "tool_call_parser": None,
+        "grammar_backend": None,
+        "strip_thinking_cache": False,
+        **flags,
+    }
     return SimpleNamespace(_model_config=SimpleNamespace(hf_config=config), **given)
 
 
@@ -64,3 +70,9 @@ def test_only_our_architecture_gets_our_encoding():
 def test_another_tokenizer_is_refused_with_the_plugin_that_is_missing():
     with pytest.raises(ValueError, match=r"got SimpleNamespace; .* needs kimi_model"):
         vocabulary_of(SimpleNamespace(vocabulary={}))
+
+
+def test_a_cache_without_answers_is_refused_at_start_with_the_reason():
+    with pytest.raises(SystemExit, match=r"--strip-thinking-cache .* thinking of all"):
+        defaults._architecture_defaults({}, server_args(strip_thinking_cache=True))
+    assert defaults._architecture_defaults({}, server_args(OTHER, strip_thinking_cache=True)) == {}

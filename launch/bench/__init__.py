@@ -1,0 +1,1 @@
+"""Measurements that the README quotes: side by side in one run, ratios printed."""

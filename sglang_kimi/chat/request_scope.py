@@ -1,0 +1,83 @@
+"""What is known of the request under way where SGLang hands on only parts of it.
+
+The adapter sees a request object without headers, and what generates sees only the prompt's ids.
+Between the two stands one SGLang method for each API; around it our hooks open a scope, which the
+adapter finds by a ContextVar: concurrent requests run in threads or tasks of their own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from sglang_kimi.codec.ledger import Origin
+
+_TURN: Final = "kimi_turn"
+"""Attribute of SGLang's GenerateReqInput that holds our Turn."""
+
+
+class TurnStore(Protocol):
+    """Remembers generated turns."""
+
+    def record(self, turn: "Turn", output_ids: list[int]) -> None:
+        """Remember what was generated after the turn's prompt."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A prompt of ours that is to be answered, and who asked.
+
+    prompt_ids must end with the generation prompt; it is the very list that SGLang gets.
+    """
+
+    store: TurnStore
+    prompt_ids: list[int]
+    origin: Origin
+
+    def record(self, output_ids: list[int]) -> None:
+        """Remember the answer, stop token included, as far as it was generated."""
+        self.store.record(self, output_ids)
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Pickle as None: SGLang can dump requests to files, where this has no place."""
+        return type(None), ()
+
+
+@dataclass
+class RequestScope:
+    """One request on its way to the scheduler; `turn` is there once its prompt is encoded."""
+
+    origin: Origin = field(default_factory=Origin)
+    turn: Turn | None = None
+
+
+_scope: ContextVar[RequestScope | None] = ContextVar("kimi_request_scope", default=None)
+
+
+@contextmanager
+def entered(origin: Origin) -> Iterator[RequestScope]:
+    """Open the scope of a request for what is called inside."""
+    scope = RequestScope(origin)
+    token = _scope.set(scope)
+    try:
+        yield scope
+    finally:
+        _scope.reset(token)
+
+
+def current() -> RequestScope:
+    """Return the scope of the request under way; outside of all a new one, of nobody."""
+    return _scope.get() or RequestScope()
+
+
+def attach_turn(generate_request: Any, turn: Turn | None) -> None:
+    """Let SGLang's generate request carry the turn to where its output ids pass."""
+    if turn is not None:
+        setattr(generate_request, _TURN, turn)
+
+
+def attached_turn(generate_request: Any) -> Turn | None:
+    """Return the turn of a generate request, None where its prompt is not ours."""
+    turn: Turn | None = getattr(generate_request, _TURN, None)
+    return turn

@@ -1,0 +1,277 @@
+"""Conversations to prompts, token-exact and at the price of what is new.
+
+A message that the ledger knows as a turn generated here is put back with the ids of then; any other
+is encoded as `PromptCodec` does it. What was encoded before behind the same prefix is taken from a
+cache. With an empty ledger the ids are those of `PromptCodec.encode`.
+"""
+
+import marshal
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from . import messages as fields
+from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
+from .prefix_cache import PrefixCache
+from .prefix_node import NodeMaker, PrefixNode
+from .prompt import PromptCodec, check_continuable
+from .same_turn import GeneratedTurn, read_generated
+from .splice import continued, num_thinking_tokens, spliced
+from .tool_call_ids import NativeIds
+from .turns import Turn, read_turn
+
+_MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
+_CHOICE_BYTES: Final = 300  # objects, beside the texts of the key
+_NOBODY: Final = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedConversation:
+    """A prompt and how it came about.
+
+    token_ids:                    the prompt, the generation prompt included.
+    history_call_ids:             ids of its calls in order, as the answer's parser needs them.
+    num_spliced_tokens:           ids that were put back as they were generated.
+    num_restored_thinking_tokens: those of them that are thinking which the client did not send.
+    num_cached_tokens:            ids taken from the encoder's own cache, not tokenised again.
+    """
+
+    token_ids: list[int]
+    history_call_ids: list[str]
+    num_spliced_tokens: int
+    num_restored_thinking_tokens: int
+    num_cached_tokens: int
+
+
+class ConversationEncoder:
+    """Encodes the conversations of a process; thread-safe."""
+
+    def __init__(
+        self,
+        codec: PromptCodec,
+        ledger: TurnLedger,
+        *,
+        max_cache_bytes: int = 128 * 1024 * 1024,
+    ) -> None:
+        """Encode as `codec` does, with the turns of `ledger`; the cache takes `max_cache_bytes`."""
+        self.ledger = ledger
+        self.cache = PrefixCache(max_cache_bytes)
+        self.maker = NodeMaker(codec.vocabulary)
+
+    def encode(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        origin: Origin = _NOBODY,
+        *,
+        continue_final_message: bool = False,
+    ) -> EncodedConversation:
+        """Return a conversation's prompt.
+
+        The arguments are those of `PromptCodec.encode`. Raises PromptError, which names the message
+        and field.
+        """
+        walk = _Walk(self, tools, origin)
+        fields.check_objects(messages, "messages")
+        if continue_final_message:
+            check_continuable(messages)
+        open_index = len(messages) - 1 if continue_final_message else -1
+        for index, message in enumerate(messages):
+            walk.step(message, f"messages[{index}]", is_open=index == open_index)
+        return walk.finish(is_open=continue_final_message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What was decided for a message among certain candidates; serial 0: none of them."""
+
+    key: Hashable
+    serial: int
+    num_bytes: int
+
+
+class _Walk:
+    """One conversation's way through the cache, from its beginning on."""
+
+    def __init__(
+        self,
+        encoder: ConversationEncoder,
+        tools: Sequence[Mapping[str, Any]] | None,
+        origin: Origin,
+    ) -> None:
+        self._ledger, self._cache, self._maker = encoder.ledger, encoder.cache, encoder.maker
+        self._tools = tools
+        self._origin = origin
+        self._ids: NativeIds | None = None  # made at the first segment that has to be encoded
+        self._num_cached_tokens = 0
+        self._keys: list[Hashable] = []
+        self._path: list[PrefixNode] = []
+        key = (origin.tenant, _tools_key(tools))
+        if not self._revisit(key):
+            self._visit(self._maker.declaration(key, tools))
+
+    def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
+        """Go on behind a message."""
+        turn = read_turn(message, where)
+        entry_serial, candidates = 0, None
+        if turn.role == "assistant":
+            candidates = self._candidates()
+            if candidates is not None:
+                entry_serial = self._chosen(turn, candidates)
+        parent = self._path[-1]
+        key = (parent.serial, turn, entry_serial, is_open)
+        if self._revisit(key):
+            return
+        if candidates is not None and entry_serial:
+            entry = next(e for e in candidates.entries if e.serial == entry_serial)
+            if self._put_back(key, entry, turn, is_open=is_open):
+                return
+        elif turn.role == "assistant" and candidates is None:
+            self._ledger.count("misses")
+        ids = self._native_ids()
+        self._visit(self._maker.message(key, parent, message, where, turn, ids, is_open=is_open))
+
+    def finish(self, *, is_open: bool) -> EncodedConversation:
+        """Return the prompt."""
+        token_ids: list[int] = []
+        call_ids: list[str] = []
+        num_spliced = num_restored = 0
+        entries: list[int] = []
+        for node in self._path:
+            token_ids += node.token_ids
+            call_ids += node.shown_ids
+            if node.entry_serial:
+                entries.append(node.entry_serial)
+                num_spliced += node.num_spliced_tokens
+                num_restored += node.num_restored_tokens
+        if is_open:
+            self._expect_rest()
+        else:
+            token_ids += self._maker.opening(self._path[-1]).token_ids
+        self._ledger.touch(entries)
+        self._cache.use(self._keys)
+        return EncodedConversation(
+            token_ids, call_ids, num_spliced, num_restored, self._num_cached_tokens
+        )
+
+    def _expect_rest(self) -> None:
+        """Let the answer be recorded as one turn with the message that it continues."""
+        before, begun = self._path[-2:]
+        opening = self._maker.opening(before)
+        num_begun = len(begun.token_ids) - len(opening.token_ids)
+        if begun.token_ids[: len(opening.token_ids)] == opening.token_ids:  # not under a name
+            digest = begun.digest.value()
+            self._ledger.expect_rest(self._origin.tenant, digest, opening.prompt_digest, num_begun)
+
+    # Segments
+
+    def _revisit(self, key: Hashable) -> bool:
+        """Go on behind a segment that the cache holds, if it does."""
+        node = self._cache.get(PrefixNode, key)
+        if node is None:
+            return False
+        self._num_cached_tokens += len(node.token_ids)
+        if self._ids is not None:
+            node.replay(self._ids)
+        self._append(node)
+        return True
+
+    def _visit(self, node: PrefixNode) -> None:
+        self._append(self._cache.add(node.key, node))
+
+    def _append(self, node: PrefixNode) -> None:
+        self._path.append(node)
+        self._keys.append(node.key)
+
+    def _native_ids(self) -> NativeIds:
+        if self._ids is None:
+            self._ids = NativeIds()
+            for node in self._path:
+                node.replay(self._ids)
+        return self._ids
+
+    # Turns generated here
+
+    def _candidates(self) -> Candidates | None:
+        opening = self._maker.opening(self._path[-1])
+        return self._ledger.find(self._origin.tenant, opening.prompt_digest)
+
+    def _chosen(self, turn: Turn, candidates: Candidates) -> int:
+        """Return the serial of the entry that the message is, 0 if none or several may be meant."""
+        key = (self._path[-1].serial, turn, self._origin.hint, candidates.version)
+        choice = self._cache.get(_Choice, key)
+        if choice is None:
+            serial = self._choose(turn, candidates)
+            choice = self._cache.add(key, _Choice(key, serial, _CHOICE_BYTES + turn.num_bytes))
+        self._keys.append(choice.key)
+        return choice.serial
+
+    def _choose(self, turn: Turn, candidates: Candidates) -> int:
+        hint = self._origin.hint
+        own = [entry for entry in candidates.entries if hint is not None and entry.hint == hint]
+        matches = self._matches(turn, own) or self._matches(turn, candidates.entries)
+        if not matches:
+            self._ledger.count("misses")
+            return 0
+        if len(matches) > 1:
+            self._ledger.count("ambiguous")
+            return 0
+        self._ledger.count("hits")
+        return matches[0].serial
+
+    def _matches(self, turn: Turn, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+        """Return the first entry that the message is, and the first other one that it may be."""
+        matches: list[LedgerEntry] = []
+        for entry in entries:
+            if matches and entry.token_ids == matches[0].token_ids:
+                continue
+            if self._generated(entry).is_returned_as(turn):
+                matches.append(entry)
+                if len(matches) > 1:
+                    break
+        return matches
+
+    def _generated(self, entry: LedgerEntry) -> GeneratedTurn:
+        key = (self._path[-1].serial, entry.serial, "generated")
+        held = self._cache.get(GeneratedTurn, key)
+        if held is None:
+            call_ids = [call_id for node in self._path for call_id in node.shown_ids]
+            held = self._cache.add(
+                key,
+                read_generated(
+                    self._maker.vocabulary,
+                    entry.token_ids,
+                    tools=self._tools,
+                    history_call_ids=call_ids,
+                ),
+            )
+        return held
+
+    def _put_back(self, key: Hashable, entry: LedgerEntry, turn: Turn, *, is_open: bool) -> bool:
+        """Go on behind a turn as it was generated; False if it cannot be left open."""
+        put_back = continued if is_open else spliced
+        closed = put_back(self._maker.vocabulary, entry.token_ids)
+        if closed is None:
+            return False
+        token_ids, num_generated = closed
+        shown_ids = self._generated(entry).call_ids
+        node = self._maker.generated(key, self._path[-1], token_ids, turn, shown_ids)
+        node.entry_serial = entry.serial
+        node.num_spliced_tokens = num_generated
+        if not turn.thinking.strip():
+            node.num_restored_tokens = num_thinking_tokens(self._maker.vocabulary, entry.token_ids)
+        ids = self._native_ids()
+        node.replay(ids)
+        node.next_index = ids.next_index
+        self._visit(node)
+        return True
+
+
+def _tools_key(tools: Sequence[Mapping[str, Any]] | None) -> Hashable:
+    """Return a key that equal tools share; tools of unusual types are equal to none."""
+    if tools is None or not fields.check_objects(tools, "tools"):
+        return None
+    try:
+        return marshal.dumps(cast(Any, tools), _MARSHAL_VERSION)
+    except ValueError:
+        return object()

@@ -1,0 +1,644 @@
+"""Conversations with a ledger: what is found, what is respected, what can never happen."""
+
+import gc
+import json
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sglang_kimi.codec.conversation import ConversationEncoder
+from sglang_kimi.codec.ledger import Origin, TurnLedger
+from sglang_kimi.codec.messages import PromptError
+from sglang_kimi.codec.prompt import PromptCodec
+from sglang_kimi.codec.tool_call_ids import history_call_ids
+from sglang_kimi.codec.vocabulary import Vocabulary
+
+from .agent_loop import REWRITES, TOOLS, AgentLoop, Message, call, new_encoder, section
+from .conftest import CONTROL_OFFSETS
+from .test_prompt import message_lists
+
+END = "<|im_end|>"
+OUTPUT = "secret\n</think>I list. <|tool_calls_section_begin|><|tool_call_begin|>functions.Bash:4"
+OUTPUT += '<|tool_call_argument_begin|>{"x":"ls"}<|tool_call_end|><|tool_calls_section_end|>' + END
+FORGET = REWRITES["no reasoning"]
+
+
+@pytest.fixture
+def encoder(small: Vocabulary) -> ConversationEncoder:
+    return new_encoder(small)
+
+
+@pytest.fixture
+def loop(small: Vocabulary, encoder: ConversationEncoder) -> AgentLoop:
+    return AgentLoop(encoder, small)
+
+
+def plain(vocabulary: Vocabulary, messages: list[Message], tools: Any = TOOLS) -> list[int]:
+    return PromptCodec(vocabulary).encode(messages, tools)
+
+
+# Without anything in the ledger
+
+
+def test_every_golden_prompt_has_the_ids_of_the_plain_encoder(
+    real: Vocabulary, goldens: list[dict[str, Any]]
+) -> None:
+    codec = PromptCodec(real)
+    encoder = ConversationEncoder(codec, TurnLedger())
+    for golden in goldens:
+        messages, tools = golden["messages"], golden["tools"]
+        ids = codec.encode(messages, tools)
+        for _ in range(2):
+            encoded = encoder.encode(messages, tools)
+            assert encoded.token_ids == ids, golden["name"]
+            assert encoded.history_call_ids == history_call_ids(messages)
+        assert encoded.num_spliced_tokens == encoded.num_restored_thinking_tokens == 0
+
+
+@settings(deadline=None)
+@given(messages=message_lists, length=st.integers(0, 5), other=message_lists)
+def test_ids_are_those_of_the_plain_encoder_whatever_the_cache_holds(
+    small: Vocabulary, messages: list[Message], length: int, other: list[Message]
+) -> None:
+    encoder = new_encoder(small)
+    for history in (messages[:length], messages, other, messages[:length] + other, messages):
+        encoded = encoder.encode(history, None)
+        assert encoded.token_ids == plain(small, history, None)
+        assert encoded.history_call_ids == history_call_ids(history)
+
+
+foreign_ids = st.sampled_from(["x", "y", "functions.f:0", "functions.g:1", "functions.f:2"])
+calls_and_results = st.lists(
+    st.one_of(
+        st.builds(
+            lambda pairs: {
+                "role": "assistant",
+                "tool_calls": [
+                    {"id": call_id, "function": {"name": name, "arguments": "{}"}}
+                    for call_id, name in pairs
+                ],
+            },
+            st.lists(st.tuples(foreign_ids, st.sampled_from("fg")), max_size=2),
+        ),
+        st.builds(
+            lambda call_id: {"role": "tool", "tool_call_id": call_id, "content": "r"}, foreign_ids
+        ),
+    ),
+    max_size=8,
+)
+
+
+@given(messages=calls_and_results)
+def test_ids_are_counted_on_behind_a_history_from_the_cache(
+    small: Vocabulary, messages: list[Message]
+) -> None:
+    encoder = new_encoder(small)
+    for length in range(len(messages) + 1):
+        encoded = encoder.encode(messages[:length], None)
+        assert encoded.token_ids == plain(small, messages[:length], None)
+        assert encoded.history_call_ids == history_call_ids(messages[:length])
+
+
+def test_ids_are_counted_on_where_another_thread_was_quicker(
+    small: Vocabulary, encoder: ConversationEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"role": "assistant", "tool_calls": [{"id": i, "function": function}]} for i in "xyz"]
+    encoder.encode(calls[:2], None)
+    held = encoder.cache.get
+    seen: list[Any] = []
+
+    def get(kind: Any, key: Any) -> Any:  # the first message seems not to be there yet
+        seen.append(key)
+        return None if len(seen) == 2 else held(kind, key)
+
+    monkeypatch.setattr(encoder.cache, "get", get)
+    encoded = encoder.encode(calls, None)
+    assert encoded.token_ids == plain(small, calls, None)
+    assert encoded.num_cached_tokens > 0
+
+
+def test_a_message_that_stays_open_is_another_than_the_same_one_closed(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    messages = [{"role": "assistant", "content": "so far"}]
+    for is_open in (True, False, True):
+        encoded = encoder.encode(messages, None, continue_final_message=is_open)
+        assert encoded.token_ids == PromptCodec(small).encode(
+            messages, continue_final_message=is_open
+        )
+
+
+def test_long_runs_are_cut_at_the_same_places_with_and_without_the_cache(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    messages = [{"role": "user", "content": "abc" * 9_000}, {"role": "user", "content": "abc" * 9}]
+    for length in (1, 2):
+        assert encoder.encode(messages[:length], None).token_ids == plain(
+            small, messages[:length], None
+        )
+
+
+def test_long_runs_are_cut_behind_a_turn_put_back_as_behind_the_same_text(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    message = {"role": "assistant", "content": "abc" * 8_200 + "x"}
+    canonical = plain(small, [*loop.messages, message])[len(plain(small, loop.messages)) :]
+    loop.turn(canonical[: -len(first_opening(small))], FORGET)
+    loop.messages[-1]["content"] = "abc" * 200
+    assert loop.is_kept and loop.prompt().num_spliced_tokens
+    assert loop.prompt().token_ids == plain(small, loop.messages)
+    alone = plain(small, loop.messages[-1:], None)
+    assert loop.prompt().token_ids[-len(alone) :] != alone  # a cut runs through it
+
+
+def test_a_history_seen_before_is_not_tokenised_again(
+    small: Vocabulary, encoder: ConversationEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [{"role": "user", "content": f"question {n}"} for n in range(5)]
+    first = encoder.encode(messages, TOOLS)
+    assert first.num_cached_tokens == 0
+    texts: list[str] = []
+    encode_text = Vocabulary.encode_text
+
+    def spy(self: Vocabulary, text: str, *rest: Any) -> list[int]:
+        texts.append(text)
+        return encode_text(self, text, *rest)
+
+    monkeypatch.setattr(Vocabulary, "encode_text", spy)
+    again = encoder.encode([*messages, {"role": "user", "content": "new"}], TOOLS)
+    assert again.num_cached_tokens == len(first.token_ids) - len(first_opening(small))
+    assert "new" in "".join(texts) and "question" not in "".join(texts)
+
+
+def first_opening(vocabulary: Vocabulary) -> list[int]:
+    return vocabulary.encode("<|im_assistant|>assistant<|im_middle|><think>")
+
+
+def test_what_the_prompt_does_not_show_does_not_cost_the_cache(
+    encoder: ConversationEncoder,
+) -> None:
+    text = {"type": "text", "text": "hello"}
+    first = encoder.encode([{"role": "user", "content": [text]}], TOOLS)
+    marked = {"cache_control": {"type": "ephemeral"}, "content": [{**text, "cache_control": {}}]}
+    again = encoder.encode([{**marked, "role": "user"}], TOOLS)
+    assert again.token_ids == first.token_ids
+    assert again.num_cached_tokens > len(first.token_ids) - 20
+
+
+@pytest.mark.parametrize(
+    ("messages", "tools", "options"),
+    [
+        (None, None, {}),
+        ([{"role": "user"}, 5], None, {}),
+        ([{"role": ""}], None, {}),
+        ([{"role": "user", "content": 5}], None, {}),
+        ([{"role": "user", "content": [{"text": 1}]}], None, {}),
+        ([{"role": "user", "name": 5}], None, {}),
+        ([{"role": "assistant", "reasoning": []}], None, {}),
+        ([{"role": "assistant", "tool_calls": {}}], None, {}),
+        ([{"role": "assistant", "tool_calls": [{"function": {"name": ""}}]}], None, {}),
+        ([{"role": "tool", "tool_call_id": 5}], None, {}),
+        ([{"role": "user"}], {}, {}),
+        ([{"role": "user"}], ["f"], {}),
+        ([{"role": "user"}], None, {"continue_final_message": True}),
+    ],
+)
+def test_what_cannot_be_read_is_refused_as_by_the_plain_encoder(
+    small: Vocabulary, encoder: ConversationEncoder, messages: Any, tools: Any, options: Any
+) -> None:
+    with pytest.raises(PromptError) as expected:
+        PromptCodec(small).encode(messages, tools, **options)
+    for _ in range(2):
+        with pytest.raises(PromptError) as got:
+            encoder.encode(messages, tools, **options)
+        assert str(got.value) == str(expected.value)
+
+
+def test_tools_of_unusual_types_are_declared_too(small: Vocabulary) -> None:
+    from types import MappingProxyType
+
+    tools = [MappingProxyType(TOOLS[0])]
+    encoder = new_encoder(small)
+    messages = [{"role": "user", "content": "u"}]
+    for _ in range(2):
+        assert encoder.encode(messages, tools).token_ids == plain(small, messages, TOOLS[:1])
+
+
+# Turns that were generated here
+
+
+def test_thinking_that_the_client_drops_is_restored_and_counted(loop: AgentLoop) -> None:
+    loop.turn(OUTPUT, FORGET)
+    prompt = loop.prompt()
+    assert loop.is_kept
+    assert prompt.num_spliced_tokens == len(loop.vocabulary.encode(OUTPUT))
+    assert prompt.num_restored_thinking_tokens == len("secret\n")
+    loop.messages[1]["reasoning_content"] = "secret"
+    assert loop.prompt().num_restored_thinking_tokens == 0
+    assert loop.is_kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "I list! "},
+        {"content": "I list"},
+        {"content": "I  list."},
+        {"content": [{"type": "text", "text": "I list."}, {"type": "image"}]},
+        {"reasoning_content": "other"},
+        {"reasoning": "other"},
+        {"tool_calls": None},
+        {"tool_calls": ("Bash", '{"x":"rm"}')},
+        {"tool_calls": ("Bash", '{"x":"ls","y":1}')},
+        {"tool_calls": ("Bash", "{}")},
+        {"tool_calls": ("Bash", "ls")},
+        {"tool_calls": ("Read", '{"x":"ls"}')},
+    ],
+)
+def test_what_the_client_changed_is_encoded_from_its_message(
+    small: Vocabulary, loop: AgentLoop, change: dict[str, Any]
+) -> None:
+    message = loop.generate(OUTPUT)
+    if isinstance(change.get("tool_calls"), tuple):
+        name, arguments = change["tool_calls"]
+        function = {"name": name, "arguments": arguments}
+        change = {"tool_calls": [{"id": "functions.Bash:4", "function": function}]}
+    loop.answer({**message, **change})
+    assert loop.prompt().token_ids == plain(small, loop.messages)
+    assert loop.prompt().num_spliced_tokens == 0
+    assert loop.encoder.ledger.counters == {"misses": 1}
+
+
+def test_turns_before_a_changed_one_stay_as_generated(small: Vocabulary, loop: AgentLoop) -> None:
+    loop.turn(OUTPUT, FORGET)
+    kept = loop.kept
+    message = loop.generate("more</think>done" + END)
+    loop.answer({**message, "content": "edited"})
+    prompt = loop.prompt().token_ids
+    assert prompt[: len(kept)] == kept
+    assert "edited" in small.decode(prompt) and "more" in small.decode(prompt)
+
+
+def test_a_turn_is_found_only_behind_its_own_prefix(small: Vocabulary, loop: AgentLoop) -> None:
+    loop.turn(OUTPUT, FORGET)
+    for earlier in ({"role": "user", "content": "other"}, {"role": "system", "content": "do it"}):
+        messages = [earlier, *loop.messages[1:]]
+        encoded = loop.encoder.encode(messages, TOOLS)
+        assert encoded.token_ids == plain(small, messages)
+    assert loop.encoder.encode(loop.messages, TOOLS[:1]).num_spliced_tokens == 0
+
+
+def test_a_turn_recorded_after_its_message_was_encoded_is_found(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    prompt = loop.prompt().token_ids
+    loop.answer(FORGET(loop.generate(OUTPUT)))
+    fresh = new_encoder(small)
+    assert fresh.encode(loop.messages, TOOLS).num_spliced_tokens == 0
+    fresh.ledger.record(prompt, small.encode(OUTPUT), Origin())
+    assert fresh.encode(loop.messages, TOOLS).token_ids == loop.prompt().token_ids
+
+
+def test_a_second_turn_behind_the_same_prompt_is_found_too(loop: AgentLoop) -> None:
+    first = loop.generate(OUTPUT)
+    loop.answer(FORGET(first))
+    changed = [*loop.messages]
+    changed[1] = {**changed[1], "content": "other words"}
+    assert loop.encoder.encode(changed, TOOLS).num_spliced_tokens == 0
+    loop.messages = loop.messages[:1]
+    loop.generate(OUTPUT.replace("I list.", "other words"))
+    assert loop.encoder.encode(changed, TOOLS).num_spliced_tokens > 0
+
+
+def test_what_comes_behind_a_stop_token_is_not_put_back(small: Vocabulary, loop: AgentLoop) -> None:
+    """A request with ignore_eos goes on, and its client sees nothing of that."""
+    loop.turn(f"t</think>answer{END}junk{END}", FORGET)
+    text = small.decode(loop.prompt().token_ids)
+    assert f"<think>t</think>answer{END}<|im_user|>" in text
+
+
+def test_a_turn_with_ids_that_no_prompt_can_hold_is_encoded_from_its_message(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    ids = [small.size + 5, *small.encode(f"</think>answer{END}")]
+    loop.turn(ids, FORGET)
+    assert loop.prompt().token_ids == plain(small, loop.messages)
+
+
+def test_results_answer_the_ids_that_the_model_wrote(small: Vocabulary, loop: AgentLoop) -> None:
+    two = "</think>" + section(call("functions.Read:5"), call("functions.Bash:2")) + END
+    message = loop.generate(two)
+    ids = ("toolu_b", "toolu_a")
+    for entry, call_id in zip(message["tool_calls"], ids, strict=True):
+        entry["id"] = call_id
+    loop.messages += [message]
+    loop.messages += [
+        {"role": "tool", "tool_call_id": call_id, "content": f"of {call_id}"}
+        for call_id in ("toolu_a", "toolu_b")
+    ]
+    text = small.decode(loop.prompt().token_ids)
+    assert "## Return of functions.Bash:2\nof toolu_a" in text
+    assert "## Return of functions.Read:5\nof toolu_b" in text
+    assert loop.prompt().history_call_ids == ["functions.Read:5", "functions.Bash:2"]
+
+
+def test_the_next_foreign_call_is_counted_on_from_the_models_own_index(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    loop.turn(OUTPUT, REWRITES["ids like call_"])
+    loop.prompt()  # so that the cache holds it
+    function = {"name": "Read", "arguments": "{}"}
+    foreign = {"role": "assistant", "tool_calls": [{"id": "call_z", "function": function}]}
+    loop.messages += [foreign, {"role": "tool", "tool_call_id": "call_z", "content": "r"}]
+    for _ in range(2):  # encoded, then from the cache
+        encoded = loop.prompt()
+        assert encoded.history_call_ids == ["functions.Bash:4", "functions.Read:5"]
+        assert "## Return of functions.Read:5\nr" in small.decode(encoded.token_ids)
+    loop.messages += [foreign, {"role": "tool", "tool_call_id": "call_z", "content": "r"}]
+    assert loop.prompt().history_call_ids[-1] == "functions.Read:6"
+
+
+def test_a_call_in_a_cut_turn_keeps_its_id_though_the_client_has_it_not(loop: AgentLoop) -> None:
+    cut = "</think><|tool_calls_section_begin|>" + call("functions.Bash:0")
+    cut += "<|tool_call_begin|>functions.Read:1<|tool_call_argument_begin|>{"
+    message = loop.generate(cut, is_cut=True)
+    message["tool_calls"].pop()
+    loop.answer(message)
+    loop.turn("</think>" + section(call("functions.Read:1")) + END, REWRITES["verbatim"])
+    assert loop.prompt().history_call_ids == [
+        f"functions.{i}" for i in ("Bash:0", "Read:1", "Read:2")
+    ]
+
+
+def test_thinking_in_the_content_of_a_client_that_asked_for_that_is_found(loop: AgentLoop) -> None:
+    message = loop.generate("why</think>because" + END)
+    loop.answer({"role": "assistant", "content": "why</think>because"})
+    assert message["content"] == "because"
+    assert loop.is_kept
+
+
+# Whose turn it is
+
+
+def test_tenants_never_meet(small: Vocabulary, encoder: ConversationEncoder) -> None:
+    theirs = AgentLoop(encoder, small, origin=Origin("a", "h"))
+    theirs.turn(OUTPUT, FORGET)
+    for tenant in ("b", "", "a "):
+        ours = AgentLoop(encoder, small, origin=Origin(tenant, "h"))
+        ours.messages = theirs.messages
+        encoded = ours.prompt()
+        assert encoded.token_ids == plain(small, theirs.messages)
+        assert encoded.num_cached_tokens == 0  # not even the time it takes tells
+    assert theirs.is_kept
+
+
+NUM_LOOPS = 64
+
+
+def equal_loops(
+    encoder: ConversationEncoder, vocabulary: Vocabulary, hints: bool
+) -> list[AgentLoop]:
+    """Run loops whose prompts and calls are the same, each with thoughts of its own, in step."""
+    loops = [
+        AgentLoop(encoder, vocabulary, origin=Origin("t", f"loop {n}" if hints else None))
+        for n in range(NUM_LOOPS)
+    ]
+    for step in range(3):
+        outputs = [
+            f"secret {n}.{step}</think>" + section(call(f"functions.Bash:{step}")) + END
+            for n in range(NUM_LOOPS)
+        ]
+        messages = [each.generate(text) for each, text in zip(loops, outputs, strict=True)]
+        for each, message in zip(loops, messages, strict=True):
+            each.answer(FORGET(message))
+    return loops
+
+
+def test_equal_loops_with_hints_keep_their_own_thoughts(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    for number, each in enumerate(equal_loops(encoder, small, hints=True)):
+        assert each.is_kept
+        text = small.decode(each.prompt().token_ids)
+        assert [f"secret {number}.{step}" in text for step in range(3)] == [True] * 3
+        assert text.count("secret") == 3
+    assert encoder.ledger.counters["ambiguous"] == 0
+
+
+def test_equal_loops_without_hints_are_not_guessed(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    for each in equal_loops(encoder, small, hints=False):
+        assert "secret" not in small.decode(each.prompt().token_ids)
+        assert each.prompt().token_ids == plain(small, each.messages)
+    assert encoder.ledger.counters["ambiguous"] > 0
+
+
+def test_equal_loops_whose_clients_send_the_thinking_need_no_hints(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    loops = [AgentLoop(encoder, small) for _ in range(5)]
+    messages = [each.generate(f"  own {n}</think>hi" + END) for n, each in enumerate(loops)]
+    for each, message in zip(loops, messages, strict=True):
+        each.answer(REWRITES["trimmed texts"](message))
+        assert each.is_kept
+
+
+def test_turns_with_equal_ids_are_one_whoever_generated_them(
+    small: Vocabulary, encoder: ConversationEncoder
+) -> None:
+    for hint in (None, "x", "y"):
+        AgentLoop(encoder, small, origin=Origin("", hint)).generate(OUTPUT)
+    loop = AgentLoop(encoder, small, origin=Origin("", "z"))
+    loop.turn(OUTPUT, FORGET)
+    assert loop.is_kept
+    assert encoder.ledger.counters == {"hits": 1}
+
+
+# The last message gone on with
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("why</think>half ", "why</think>half "),
+        ("why</think>half" + END, "why</think>half"),
+        ("why", "why</think>"),
+    ],
+)
+def test_a_generated_turn_can_be_continued(
+    small: Vocabulary, loop: AgentLoop, output: str, shown: str
+) -> None:
+    message = loop.generate(output, is_cut=not output.endswith(END))
+    messages = [*loop.messages, FORGET(message)]
+    encoded = loop.encoder.encode(messages, TOOLS, continue_final_message=True)
+    assert small.decode(encoded.token_ids).endswith(f"<think>{shown}")
+    closed = loop.encoder.encode(messages, TOOLS).token_ids
+    assert closed[: len(encoded.token_ids)] == encoded.token_ids
+
+
+@pytest.mark.parametrize("begun", ["cut here", "written by the client"])
+def test_a_turn_that_was_continued_is_put_back_whole(
+    small: Vocabulary, loop: AgentLoop, begun: str
+) -> None:
+    message = {"role": "assistant", "reasoning": "why", "content": "half a "}
+    if begun == "cut here":
+        message = FORGET(loop.generate("why\n</think>half a ", is_cut=True))
+    for rest in ("sent", "ence" + section(call("functions.Bash:0")) + END):
+        prompt = loop.encoder.encode(
+            [*loop.messages, message], TOOLS, continue_final_message=True
+        ).token_ids
+        output = small.encode(rest)
+        loop.encoder.ledger.record(prompt, output, loop.origin)
+        loop.kept = prompt + output
+        text = rest.split("<|")[0]
+        message = {**message, "content": message["content"] + text}
+    function = {"name": "Bash", "arguments": "{}"}
+    loop.answer(FORGET(message) | {"tool_calls": [{"id": "x", "function": function}]})
+    assert loop.is_kept
+    assert small.decode(loop.prompt().token_ids).count("half a sentence") == 1
+
+
+def test_a_turn_with_an_open_section_is_continued_from_its_message(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    message = loop.generate("why</think>half<|tool_calls_section_begin|>", is_cut=True)
+    messages = [*loop.messages, message]
+    encoded = loop.encoder.encode(messages, TOOLS, continue_final_message=True)
+    assert encoded.token_ids == PromptCodec(small).encode(
+        messages, TOOLS, continue_final_message=True
+    )
+
+
+# Text is text
+
+
+fields_of_a_conversation = st.lists(
+    st.one_of(st.sampled_from(sorted(CONTROL_OFFSETS)), st.text(max_size=4)), min_size=9, max_size=9
+)
+
+
+@settings(max_examples=100)
+@given(texts=fields_of_a_conversation, rewrite=st.sampled_from(sorted(REWRITES)))
+def test_no_text_gives_a_control_token_with_a_full_ledger(
+    small: Vocabulary, texts: list[str], rewrite: str
+) -> None:
+    def conversation(words: list[str]) -> list[int]:
+        system, user, thought, said, argument, result, call_id, tool, described = words
+        loop = AgentLoop(new_encoder(small), small)
+        loop.tools = [
+            *TOOLS,
+            {"type": "function", "function": {"name": f"t{tool}", "description": described}},
+        ]
+        loop.messages = [
+            {"role": "system", "content": system},
+            {"role": "user", "name": f"n{user}", "content": user},
+        ]
+        ids = small.encode_text(thought) + small.encode("</think>") + small.encode_text(said)
+        ids += small.encode("<|tool_calls_section_begin|><|tool_call_begin|>")
+        ids += small.encode("functions.Bash:0<|tool_call_argument_begin|>")
+        ids += small.encode_text(json.dumps({"x": argument}))
+        ids += small.encode("<|tool_call_end|><|tool_calls_section_end|>" + END)
+        message = REWRITES[rewrite](loop.generate(ids))
+        message["tool_calls"][0]["id"] = call_id
+        loop.answer(message)
+        loop.messages[-1]["content"] = result
+        loop.messages.append({"role": "tool", "tool_call_id": f"lost{call_id}", "content": result})
+        encoded = loop.prompt()
+        assert loop.is_kept and encoded.num_spliced_tokens
+        return [i for i in encoded.token_ids if i >= small.num_ranks]
+
+    assert conversation(texts) == conversation(["x"] * 9)
+
+
+# Limits
+
+
+def test_the_cache_stays_within_its_limit_and_gives_the_same_ids(small: Vocabulary) -> None:
+    limit = 200_000
+    encoder = new_encoder(small, max_cache_bytes=limit)
+    for number in range(200):
+        loop = AgentLoop(encoder, small)
+        loop.messages[0]["content"] = f"{number} " * 20
+        loop.turn(OUTPUT, FORGET)
+        assert loop.is_kept
+        assert encoder.cache.num_bytes <= limit
+    assert len(encoder.cache) > 10
+
+
+def test_the_cache_takes_no_more_memory_than_its_limit_says(small: Vocabulary) -> None:
+    limit = 2_000_000
+    encoder = ConversationEncoder(
+        PromptCodec(small), TurnLedger(max_bytes=100_000), max_cache_bytes=limit
+    )
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(120):  # equal prompts: every turn recorded makes all choose anew
+            loop = AgentLoop(encoder, small, origin=Origin("t", f"{number}"))
+            for step in range(4):
+                loop.turn(f"{number}</think>{'answer ' * 40}{step}{END}", FORGET)
+        del loop
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert limit * 0.9 < encoder.cache.num_bytes <= limit
+    assert held <= limit * 1.1 + 100_000
+
+
+def test_a_conversation_in_use_stays_cached_while_others_come_and_go(small: Vocabulary) -> None:
+    encoder = new_encoder(small, max_cache_bytes=100_000)
+    active = [{"role": "user", "content": f"mine {n}"} for n in range(8)]
+    encoder.encode(active, TOOLS)
+    for number in range(100):
+        encoder.encode([{"role": "user", "content": f"other {number}"}], None)
+        if number % 5 == 0:
+            assert encoder.encode(active, TOOLS).num_cached_tokens > 0
+    assert encoder.cache.num_bytes > 50_000
+
+
+def test_of_a_conversation_that_is_put_out_the_end_goes_first(small: Vocabulary) -> None:
+    encoder = new_encoder(small, max_cache_bytes=50_000)
+    mine = [{"role": "user", "content": f"mine {n}"} for n in range(16)]
+    whole = encoder.encode(mine, None)
+    for number in range(12):
+        encoder.encode([{"role": "user", "content": f"other {number}"}], None)
+    again = encoder.encode(mine, None)
+    assert 0 < again.num_cached_tokens < len(whole.token_ids) - 20
+
+
+def test_a_turn_in_use_stays_in_the_ledger_while_others_come_and_go(small: Vocabulary) -> None:
+    encoder = ConversationEncoder(PromptCodec(small), TurnLedger(max_bytes=20_000))
+    loop = AgentLoop(encoder, small)
+    loop.turn(OUTPUT, FORGET)
+    for number in range(100):
+        encoder.ledger.record([number], [1] * 50, Origin())
+        assert loop.is_kept
+    assert encoder.ledger.counters["evictions"] > 50
+
+
+def test_threads_get_what_one_gets(small: Vocabulary) -> None:
+    encoder = ConversationEncoder(
+        PromptCodec(small), TurnLedger(max_bytes=60_000), max_cache_bytes=300_000
+    )
+
+    def run(number: int) -> bool:
+        loop = AgentLoop(encoder, small, origin=Origin("t", f"{number}"))
+        loop.messages[0]["content"] = f"task {number % 4}"
+        kept = True
+        for step in range(5):
+            text = f"thought {number}</think>" + section(call(f"functions.Bash:{step}")) + END
+            loop.turn(text, FORGET)
+            kept = kept and loop.is_kept
+        return kept and f"thought {number}" in small.decode(loop.prompt().token_ids)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(24)))
+    assert encoder.cache.num_bytes <= 300_000
+    assert encoder.ledger.num_bytes <= 60_000
