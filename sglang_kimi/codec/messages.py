@@ -107,6 +107,15 @@ def call_id(call: Mapping[str, Any], where: str) -> str:
     return _optional_text(call, "id", where) or ""
 
 
+def original_id(call: Mapping[str, Any]) -> str:
+    """Return the client's id of a call, whatever it is, as text.
+
+    Empty without one: such a call is answered by the results that name none.
+    """
+    value = call.get("id")
+    return "" if value is None else str(value)
+
+
 def call_name(call: Mapping[str, Any], where: str) -> str:
     """Return the name of the function that a call names."""
     value = _function(call, where).get("name")

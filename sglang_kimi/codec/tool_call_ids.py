@@ -84,7 +84,7 @@ class NativeIds:
 
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
-        originals = [_original_id(call) for call in calls]
+        originals = [fields.original_id(call) for call in calls]
         natives = [
             self._native(original, fields.call_name(call, f"{where}.tool_calls[{index}]"))
             for index, (original, call) in enumerate(zip(originals, calls, strict=True))
@@ -137,9 +137,3 @@ class NativeIds:
         self._used.add(call_id)
         if match := _NATIVE_ID.fullmatch(call_id):
             self.next_index = max(self.next_index, int(match["index"]) + 1)
-
-
-def _original_id(call: Mapping[str, Any]) -> str:
-    """Return the client's id; a call without one is answered by the results that name none."""
-    value = call.get("id")
-    return "" if value is None else str(value)

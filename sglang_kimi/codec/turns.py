@@ -77,7 +77,7 @@ def _calls(message: Mapping[str, Any], where: str) -> tuple[ReturnedCall, ...]:
         if type(name) is not str or type(arguments) is not str or not name:
             at = f"{where}.tool_calls[{index}]"
             name, arguments = fields.call_name(call, at), fields.call_arguments(call, at)
-        calls.append(ReturnedCall(str(call.get("id")), name, arguments))
+        calls.append(ReturnedCall(fields.original_id(call), name, arguments))
     return tuple(calls)
 
 

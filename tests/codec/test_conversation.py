@@ -347,6 +347,16 @@ def test_results_answer_the_ids_that_the_model_wrote(small: Vocabulary, loop: Ag
     assert loop.prompt().history_call_ids == ["functions.Read:5", "functions.Bash:2"]
 
 
+def test_a_result_without_an_id_answers_the_call_without_one(
+    small: Vocabulary, loop: AgentLoop
+) -> None:
+    message = loop.generate(OUTPUT)
+    del message["tool_calls"][0]["id"]
+    loop.messages += [message, {"role": "tool", "content": "r"}]
+    assert loop.is_kept
+    assert "## Return of functions.Bash:4\nr" in small.decode(loop.prompt().token_ids)
+
+
 def test_the_next_foreign_call_is_counted_on_from_the_models_own_index(
     small: Vocabulary, loop: AgentLoop
 ) -> None:
