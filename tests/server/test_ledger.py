@@ -5,10 +5,15 @@ sampled: what is found again to the last token was put back as it was generated.
 """
 
 import json
+import subprocess
 import time
 import urllib.request
 
 import pytest
+
+from sglang_kimi.launch.server_process import server_command, server_environment
+
+from .conftest import Client, running_server
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -409,3 +414,78 @@ def test_a_turn_of_one_api_is_found_by_another(client, user, responses_body):
     echo = {"role": "assistant", "content": text}
     second = client.post(RESPONSES, responses_body(user, echo, user))
     assert_reused(first["usage"], responses_cached(second))
+
+
+def metrics_of(client):
+    """Return our figures at `/metrics`."""
+    with urllib.request.urlopen(f"{client.url}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("sglang_kimi_")]
+    return {name.split("{")[0].removeprefix("sglang_kimi_"): float(n) for name, n in pairs}
+
+
+@pytest.mark.slow
+def test_the_operator_sees_what_the_ledger_does(mini_checkpoint, tmp_path, user):
+    with running_server(mini_checkpoint, tmp_path / "log", "--enable-metrics") as process:
+        client = Client(process.url)
+        first = client.post(CHAT, chat_body(user))
+        echo = echo_of(first["choices"][0]["message"])
+        second = client.post(CHAT, chat_body(user, echo, user))
+        seen = metrics_of(client)
+    total = first["usage"]["prompt_tokens"] + second["usage"]["prompt_tokens"]
+    assert (seen["ledger_hits_total"], seen["ledger_misses_total"]) == (1, 0)
+    assert seen["spliced_tokens_total"] == first["usage"]["completion_tokens"]
+    assert seen["restored_thinking_tokens_total"] >= BUDGET["max_thinking_tokens"]
+    assert seen["prompt_tokens_total"] == total
+    assert seen["prompt_build_seconds_count"] == 2
+    assert seen["ledger_bytes"] > 4 * first["usage"]["completion_tokens"]
+
+
+@pytest.mark.slow
+def test_a_server_without_a_ledger_encodes_what_the_client_sent(mini_checkpoint, tmp_path, user):
+    env = {"SGLANG_KIMI_LEDGER_BYTES": "0"}
+    with running_server(mini_checkpoint, tmp_path / "log", env=env) as process:
+        client = Client(process.url)
+        first = client.post(CHAT, chat_body(user))
+        echo = echo_of(first["choices"][0]["message"])
+        assert not restores_thinking(client, first, prompt_of(client, [user, echo]))
+        cached = cached_after(client, user, echo, user)
+    assert cached == first["usage"]["prompt_tokens"]
+
+
+@pytest.mark.slow
+def test_tokenizer_workers_answer_and_never_guess(mini_checkpoint, tmp_path, user):
+    flags = ("--tokenizer-worker-num", "2")
+    with running_server(mini_checkpoint, tmp_path / "log", *flags) as process:
+        client = Client(process.url)
+        for number in range(12):
+            question = {**user, "content": f"{user['content']} {number}"}
+            first = client.post(CHAT, chat_body(question))
+            echo = echo_of(first["choices"][0]["message"])
+            cached = cached_after(client, question, echo, question)
+            if cached > first["usage"]["prompt_tokens"]:  # the same worker had both
+                assert_reused(first["usage"], cached)
+            else:  # the other one has a ledger of its own and encodes the message
+                assert cached == first["usage"]["prompt_tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "env", "reason"),
+    [
+        (["--strip-thinking-cache"], {}, "--strip-thinking-cache cannot be used with this model"),
+        ([], {"SGLANG_KIMI_LEDGER_BYTES": "1G"}, "SGLANG_KIMI_LEDGER_BYTES: want a whole number"),
+    ],
+    ids=["flag", "variable"],
+)
+def test_what_the_ledger_cannot_work_with_stops_the_start(mini_checkpoint, flags, env, reason):
+    done = subprocess.run(
+        server_command(mini_checkpoint, ["--device", "cpu", *flags]),
+        env=server_environment(mini_checkpoint) | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert reason in done.stderr.strip().splitlines()[-1]
