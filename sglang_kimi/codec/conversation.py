@@ -207,9 +207,12 @@ class _Walk:
         return choice.serial
 
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
-        hint = self._origin.hint
-        own = [entry for entry in candidates.entries if hint is not None and entry.hint == hint]
-        matches = self._matches(turn, own) or self._matches(turn, candidates.entries)
+        hint, entries = self._origin.hint, candidates.entries
+        own = [entry for entry in entries if hint is not None and entry.hint == hint]
+        # Two hints that differ are two conversations: one's thinking must not become the other's,
+        # not even where the limit has put the own turn out and the look-alike is the only one left.
+        unnamed = [entry for entry in entries if hint is None or entry.hint is None]
+        matches = self._matches(turn, own) or self._matches(turn, unnamed)
         if not matches:
             self._ledger.count("misses")
             return 0
