@@ -212,4 +212,4 @@ def test_an_image_is_refused_instead_of_shown_as_a_placeholder(client):
     message = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}
     status, answer = client.try_post(CHAT, body(messages=[message]))
     assert status == 400
-    assert "vision is not served yet" in answer["error"]["message"]
+    assert "text" in answer["error"]["message"]  # SGLang's own check of a text-only model
