@@ -41,10 +41,12 @@ def origin_of(
         _field(request, "extra_key"),
         _api_key(headers),
     ]
-    hint = _conversation(request, headers) or response_chain
+    given = _conversation(request, headers)
+    hint = given or response_chain
     return Origin(
         tenant=_digest(secrets) if any(secrets) else "",
         hint=_digest(hint) if hint else None,
+        is_hint_given=given is not None,
     )
 
 

@@ -209,10 +209,10 @@ class _Walk:
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
         hint, entries = self._origin.hint, candidates.entries
         own = [entry for entry in entries if hint is not None and entry.hint == hint]
-        # Two hints that differ are two conversations: one's thinking must not become the other's,
+        # Two names that clients gave are two conversations: one's thinking must not become the other's,
         # not even where the limit has put the own turn out and the look-alike is the only one left.
-        unnamed = [entry for entry in entries if hint is None or entry.hint is None]
-        matches = self._matches(turn, own) or self._matches(turn, unnamed)
+        possible = [entry for entry in entries if not self._origin.excludes(entry)]
+        matches = self._matches(turn, own) or self._matches(turn, possible)
         if not matches:
             self._ledger.count("misses")
             return 0

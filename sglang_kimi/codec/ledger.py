@@ -27,11 +27,19 @@ class Origin:
     """Who asks.
 
     tenant: binds; a turn recorded under one tenant is never found under another.
-    hint:   names the conversation; it only decides between several turns that match.
+    hint:   names the conversation; it decides between several turns that match.
+    is_hint_given: the client named the conversation, so a turn of one that it named otherwise is
+            another's. A name that we made up ourselves excludes nothing.
     """
 
     tenant: str = ""
     hint: str | None = None
+    is_hint_given: bool = True
+
+    def excludes(self, entry: "LedgerEntry") -> bool:
+        """Say whether a turn certainly belongs to another conversation."""
+        both_given = self.is_hint_given and entry.is_hint_given
+        return both_given and None not in (self.hint, entry.hint) and self.hint != entry.hint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +48,7 @@ class LedgerEntry:
 
     serial: int
     hint: str | None
+    is_hint_given: bool
     token_ids: "array[int]"
     num_bytes: int
 
@@ -177,7 +186,9 @@ class TurnLedger:
     def _add(self, place: _Place, origin: Origin, token_ids: "array[int]") -> None:
         texts = sys.getsizeof(origin.tenant) + sys.getsizeof(origin.hint)
         num_bytes = _ENTRY_BYTES + token_ids.itemsize * len(token_ids) + texts
-        entry = LedgerEntry(next(self._serials), origin.hint, token_ids, num_bytes)
+        entry = LedgerEntry(
+            next(self._serials), origin.hint, origin.is_hint_given, token_ids, num_bytes
+        )
         self._places[place] = Candidates(next(self._serials), (*self._candidates(place), entry))
         self._entries[entry.serial] = (place, entry)
         self.num_bytes += num_bytes

@@ -342,6 +342,15 @@ def test_results_answer_the_ids_that_the_model_wrote(small: Vocabulary, loop: Ag
     assert loop.prompt().history_call_ids == ["functions.Read:5", "functions.Bash:2"]
 
 
+def test_a_name_of_our_own_making_excludes_no_turn(small: Vocabulary) -> None:
+    encoder = new_encoder(small)
+    first = AgentLoop(encoder, small, origin=Origin("t", "made up", is_hint_given=False))
+    first.generate(OUTPUT)
+    later = AgentLoop(encoder, small, origin=Origin("t", "another", is_hint_given=False))
+    later.answer(FORGET(first.shown))
+    assert "secret" in small.decode(later.prompt().token_ids)
+
+
 def test_a_look_alike_of_another_conversation_is_not_taken_where_the_own_turn_is_gone(
     small: Vocabulary,
 ) -> None:
