@@ -209,8 +209,8 @@ class _Walk:
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
         hint, entries = self._origin.hint, candidates.entries
         own = [entry for entry in entries if hint is not None and entry.hint == hint]
-        # Two names that clients gave are two conversations: one's thinking must not become the other's,
-        # not even where the limit has put the own turn out and the look-alike is the only one left.
+        # Two names that clients gave are two conversations: one's thinking must not become the
+        # other's, not even where the own turn was put out and the look-alike is the only one left.
         possible = [entry for entry in entries if not self._origin.excludes(entry)]
         matches = self._matches(turn, own) or self._matches(turn, possible)
         if not matches:
