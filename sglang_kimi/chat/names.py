@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from sglang_kimi.checkpoint import ARCHITECTURE
 from sglang_kimi.codec.vocabulary import Vocabulary
 
-ARCHITECTURES: Final = ("KimiK25ForConditionalGeneration",)
+ARCHITECTURES: Final = (ARCHITECTURE,)
 """Architectures served by our chat path; every other model keeps SGLang's."""
 
 ENCODING: Final = "kimi_k27"
