@@ -36,6 +36,11 @@ def section(*parts: str) -> str:
     return f"<|tool_calls_section_begin|>{''.join(parts)}<|tool_calls_section_end|>"
 
 
+END = "<|im_end|>"
+OUTPUT = "secret\n</think>I list. " + section(call("functions.Bash:4", '{"x":"ls"}')) + END
+"""A turn whose index is not the one that its call would get from the message."""
+
+
 class AgentLoop:
     """One conversation; `messages` is the history as the client has it."""
 
@@ -117,6 +122,13 @@ class AgentLoop:
 def new_encoder(vocabulary: Vocabulary, **options: Any) -> ConversationEncoder:
     """Return an encoder with an empty ledger."""
     return ConversationEncoder(PromptCodec(vocabulary), TurnLedger(), **options)
+
+
+def plain(
+    vocabulary: Vocabulary, messages: list[Message], tools: list[dict[str, Any]] | None = TOOLS
+) -> list[int]:
+    """Return the prompt that the messages alone give."""
+    return PromptCodec(vocabulary).encode(messages, tools)
 
 
 # What clients make of a message without changing what it says
@@ -213,3 +225,5 @@ REWRITES: dict[str, Rewrite] = {
     "a name": lambda m: {**m, "name": "kimi"},
     "no empty fields": lambda m: {k: v for k, v in m.items() if v},
 }
+
+FORGET = REWRITES["no reasoning"]

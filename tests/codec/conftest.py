@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from sglang_kimi.codec.conversation import ConversationEncoder
 from sglang_kimi.codec.vocabulary import Vocabulary
+
+from .agent_loop import AgentLoop, new_encoder
 
 # Name → offset from the number of ranks, as in every checkpoint (FORMAT section 2.2).
 CONTROL_OFFSETS = {
@@ -85,3 +88,15 @@ def goldens(shared: Path) -> list[dict[str, Any]]:
     """Return the golden prompts."""
     lines = (shared / "kimi" / "golden_prompts.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def encoder(small: Vocabulary) -> ConversationEncoder:
+    """Return an encoder with an empty ledger."""
+    return new_encoder(small)
+
+
+@pytest.fixture
+def loop(small: Vocabulary, encoder: ConversationEncoder) -> AgentLoop:
+    """Return a conversation of that encoder."""
+    return AgentLoop(encoder, small)

@@ -13,28 +13,20 @@ from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.tool_call_ids import history_call_ids
 from sglang_kimi.codec.vocabulary import Vocabulary
 
-from .agent_loop import REWRITES, TOOLS, AgentLoop, Message, call, new_encoder, section
+from .agent_loop import (
+    END,
+    FORGET,
+    OUTPUT,
+    REWRITES,
+    TOOLS,
+    AgentLoop,
+    Message,
+    call,
+    new_encoder,
+    plain,
+    section,
+)
 from .test_prompt import message_lists
-
-END = "<|im_end|>"
-OUTPUT = "secret\n</think>I list. <|tool_calls_section_begin|><|tool_call_begin|>functions.Bash:4"
-OUTPUT += '<|tool_call_argument_begin|>{"x":"ls"}<|tool_call_end|><|tool_calls_section_end|>' + END
-FORGET = REWRITES["no reasoning"]
-
-
-@pytest.fixture
-def encoder(small: Vocabulary) -> ConversationEncoder:
-    return new_encoder(small)
-
-
-@pytest.fixture
-def loop(small: Vocabulary, encoder: ConversationEncoder) -> AgentLoop:
-    return AgentLoop(encoder, small)
-
-
-def plain(vocabulary: Vocabulary, messages: list[Message], tools: Any = TOOLS) -> list[int]:
-    return PromptCodec(vocabulary).encode(messages, tools)
-
 
 # Without anything in the ledger
 

@@ -17,7 +17,6 @@ from sglang_kimi.chat.grammar_key import (
     read_tag,
 )
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.mini.tokenizer_files import shipped_file, tokenizer_config
 
 TOOLS = (
     {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}},
@@ -26,13 +25,8 @@ TOOLS = (
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    ranks = shipped_file("tiktoken.model")
-    (folder / "tiktoken.model").write_bytes(ranks)
-    config = tokenizer_config(len(ranks.splitlines()))
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return Vocabulary.load(folder)
+def vocabulary(mini_checkpoint):
+    return Vocabulary.load(mini_checkpoint)
 
 
 @pytest.fixture(scope="module")
