@@ -1,26 +1,58 @@
-"""`sglang-kimi bench codec`: measure on this machine what the README says."""
+"""`sglang-kimi bench codec`: show on this machine what the README says, part by part."""
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from sglang_kimi.launch.jsonlines import load_vocabulary
+from sglang_kimi.launch.server_process import ServerError
+
+from . import cost_part
+from .workshop import Workshop
 
 _DESCRIPTION = """\
-Build the prompts of a growing agent session twice in one run: with our conversation encoder, warm
-from the turn before, and with the chat template and tokenizer over the whole history, as SGLang
-does without this package. Prints milliseconds and ratios. Not measured here: HTTP, validation, and
-what the server's prefix cache then reuses."""
+Measure prompts and what servers reuse of them, with this package and with SGLang's own chat
+handling, side by side in one run. Servers are started and stopped by the command and serve a mini
+checkpoint; the exit status is 1 where a part misses its target."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to show: `run` prints it and returns a line for each target that is missed."""
+
+    name: str
+    description: str
+    run: Callable[[Workshop], Sequence[str]]
+
+
+PARTS = (Part("cost", "build times of prompts, ours and template with tokenizer", cost_part.run),)
+"""In the order in which they run."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the sub-command `bench`."""
     parser = subparsers.add_parser("bench", help="measure, side by side with stock, in one run")
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
-    codec = subjects.add_parser("codec", help="cost of building prompts", description=_DESCRIPTION)
+    codec = subjects.add_parser(
+        "codec",
+        help="prompts: their cost, and what is reused of them",
+        description=f"{_DESCRIPTION}\n\nparts:\n"
+        + "\n".join(f"  {part.name:<10} {part.description}" for part in PARTS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     codec.add_argument(
-        "--tokenizer", required=True, metavar="DIR", help="folder with tiktoken.model"
+        "--part",
+        nargs="+",
+        choices=[part.name for part in PARTS],
+        default=[part.name for part in PARTS],
+        metavar="PART",
+        help="what to run (default: all)",
+    )
+    codec.add_argument(
+        "--tokenizer",
+        metavar="DIR",
+        help="folder with tiktoken.model, for the parts without a server (default: the mini's)",
     )
     codec.add_argument(
         "--tokens",
@@ -28,60 +60,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         nargs="+",
         default=[16_000, 64_000, 128_000, 200_000],
         metavar="N",
-        help="sizes of the history, in tokens, ascending (default 16000 64000 128000 200000)",
+        help="cost: sizes of the history, in tokens (default 16000 64000 128000 200000)",
     )
     codec.set_defaults(run=run_codec)
 
 
 def run_codec(args: argparse.Namespace) -> int:
-    """Measure and print; returns the exit status."""
-    from .codec_cost import growth_us_per_1k, measure_prompts, measure_session
-
-    vocabulary = load_vocabulary(args.tokenizer)
-    render = _renderer(Path(args.tokenizer))
-    print("one new turn of about 500 tokens; median of 5; ms\n")
-    print(f"{'prompt tokens':>13}  {'ours':>8}  {'stock':>8}  {'stock / ours':>12}")
-    rows = []
-    for row in measure_prompts(vocabulary, render, sorted(args.tokens)):
-        rows.append(row)
-        ratio = row.stock_s / row.ours_s
-        print(
-            f"{row.num_tokens:>13,}  {row.ours_s * 1e3:>8.2f}  {row.stock_s * 1e3:>8.1f}"
-            f"  {ratio:>11.0f}x",
-            flush=True,
-        )
-    if len(rows) > 1:
-        print(f"\ngrowth of ours: {growth_us_per_1k(rows):.1f} µs per 1,000 tokens of history")
-    total = measure_session(vocabulary, render, num_turns=100, num_chars=4000)
-    print(
-        f"\nsession of {total.num_turns} turns up to {total.num_tokens:,} tokens: ours "
-        f"{total.ours_s * 1e3:.0f} ms, stock {total.stock_s * 1e3:,.0f} ms, ratio "
-        f"{total.stock_s / total.ours_s:.0f}"
-    )
-    return 0
-
-
-def _renderer(directory: Path) -> Any:
-    """Return what renders messages with the folder's chat template, or with the mini's."""
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    own = directory / "chat_template.jinja"
-    path = own if own.is_file() else Path(__file__).parent.parent / "mini" / "chat_template.jinja"
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
-    )
-    environment.filters["tojson"] = _to_json
-    template = environment.from_string(path.read_text(encoding="utf-8"))
-
-    def render(messages: Sequence[Any], tools: Sequence[Any]) -> str:
-        return template.render(messages=messages, tools=tools, add_generation_prompt=True)
-
-    return render
-
-
-def _to_json(value: Any, **options: Any) -> str:
-    """Return JSON as transformers' template environment writes it: no HTML escapes."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, **options)
+    """Run the chosen parts; returns the exit status, 1 where a target is missed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
+    misses: list[str] = []
+    try:
+        with Workshop(args) as workshop:
+            for part in PARTS:
+                if part.name in args.part:
+                    print(f"{part.name}: {part.description}\n", flush=True)
+                    misses += part.run(workshop)
+                    print(flush=True)
+    except ServerError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    for line in misses:
+        print(f"bench: missed: {line}", file=sys.stderr)
+    return 1 if misses else 0

@@ -3,7 +3,7 @@
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.bench.codec_cost import measure_prompts, measure_session
-from sglang_kimi.launch.bench.command import _renderer
+from sglang_kimi.launch.bench.cost_part import renderer
 from sglang_kimi.launch.bench.sessions import Session
 
 
@@ -22,12 +22,12 @@ def test_both_ways_render_the_same_text_but_for_the_declaration(mini_checkpoint)
     session.answer()
     session.go_on(50)
     ours = vocabulary.decode(PromptCodec(vocabulary).encode(session.messages, []))
-    assert _renderer(mini_checkpoint)(session.messages, []) == ours
+    assert renderer(mini_checkpoint)(session.messages, []) == ours
 
 
 def test_rows_and_totals_count_the_prompts_tokens(mini_checkpoint):
     vocabulary = Vocabulary.load(mini_checkpoint)
-    render = _renderer(mini_checkpoint)
+    render = renderer(mini_checkpoint)
     rows = list(measure_prompts(vocabulary, render, [3000, 9000]))
     assert 3000 <= rows[0].num_tokens < rows[1].num_tokens
     total = measure_session(vocabulary, render, num_turns=3, num_chars=100)
