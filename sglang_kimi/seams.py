@@ -480,4 +480,13 @@ CHAT_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS}
+SCRIPT_SEAMS = {
+    "prefilled_ids": Seam(
+        "sglang.srt.managers.schedule_batch.Req.get_fill_ids",
+        ("self",),
+        "sglang_kimi/scripted_output.py",
+        "logit processors also run behind each chunk of a prompt, and are not told so",
+    ),
+}
+
+SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS, **SCRIPT_SEAMS}

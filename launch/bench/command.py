@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sglang_kimi.launch.server_process import ServerError
 
-from . import cost_part
+from . import cost_part, loops_part, pages_part, reuse_part, thinking_part
 from .workshop import Workshop
 
 _DESCRIPTION = """\
@@ -26,7 +26,13 @@ class Part:
     run: Callable[[Workshop], Sequence[str]]
 
 
-PARTS = (Part("cost", "build times of prompts, ours and template with tokenizer", cost_part.run),)
+PARTS = (
+    Part("cost", "build times of prompts, ours and template with tokenizer", cost_part.run),
+    Part("reuse", "agent loops on servers, ours and stock: what the cache gave", reuse_part.run),
+    Part("loops", "equal agents with other thoughts: whose stand in a prompt", loops_part.run),
+    Part("thinking", "the model card's demo of preserved thinking", thinking_part.run),
+    Part("pages", "the same loops with --page-size 64: what each turn loses", pages_part.run),
+)
 """In the order in which they run."""
 
 
@@ -61,6 +67,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[16_000, 64_000, 128_000, 200_000],
         metavar="N",
         help="cost: sizes of the history, in tokens (default 16000 64000 128000 200000)",
+    )
+    codec.add_argument(
+        "--turns",
+        type=int,
+        nargs="+",
+        default=[8, 50],
+        metavar="N",
+        help="reuse: a table after so many turns of the loops, each at least 2 (default 8 50)",
     )
     codec.set_defaults(run=run_codec)
 

@@ -28,8 +28,11 @@ class ServerKind:
     plugins: str | None = None
 
 
-OURS: Final = ServerKind("ours", (_SCRIPTED,))
-OURS_IN_PAGES: Final = ServerKind("ours, pages of 64", (_SCRIPTED, "--page-size", "64"))
+OURS: Final = ServerKind("ours", (_SCRIPTED, "--enable-metrics"))
+PAGE_SIZE: Final = 64  # tokens; what GPU backends want
+OURS_IN_PAGES: Final = ServerKind(
+    f"ours, pages of {PAGE_SIZE}", (_SCRIPTED, "--page-size", str(PAGE_SIZE))
+)
 STOCK: Final = ServerKind(
     "stock",
     (
