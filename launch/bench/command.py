@@ -5,10 +5,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sglang_kimi.launch.server_process import ServerError
 
-from . import cost_part, loops_part, pages_part, reuse_part, thinking_part
+from . import cost_part, loops_part, pages_part, plot, reuse_part, thinking_part
+from .scripted_agent import ScriptError
 from .workshop import Workshop
 
 _DESCRIPTION = """\
@@ -70,17 +72,28 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     codec.add_argument(
         "--turns",
-        type=int,
+        type=_turns,
         nargs="+",
         default=[8, 50],
         metavar="N",
         help="reuse: a table after so many turns of the loops, each at least 2 (default 8 50)",
     )
+    codec.add_argument(
+        "--plot", type=Path, metavar="FILE", help="cost and reuse as a picture: .png, .svg, .pdf"
+    )
     codec.set_defaults(run=run_codec)
+
+
+def _turns(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"want a number from 2 up, got {text!r}")
+    return int(text)
 
 
 def run_codec(args: argparse.Namespace) -> int:
     """Run the chosen parts; returns the exit status, 1 where a target is missed."""
+    if args.plot:
+        plot.check_plot(args.plot, args.part)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
     misses: list[str] = []
     try:
@@ -90,7 +103,10 @@ def run_codec(args: argparse.Namespace) -> int:
                     print(f"{part.name}: {part.description}\n", flush=True)
                     misses += part.run(workshop)
                     print(flush=True)
-    except ServerError as error:
+            if args.plot:
+                plot.draw(args.plot, workshop.plot_data)
+                print(f"plot: {args.plot}")
+    except (ServerError, ScriptError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     for line in misses:

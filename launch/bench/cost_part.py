@@ -18,6 +18,8 @@ def run(workshop: Workshop) -> list[str]:
     rows = []
     for row in measure_prompts(vocabulary, render, sorted(workshop.args.tokens)):
         rows.append(row)
+        cost = (row.num_tokens, row.ours_s * 1e3, row.stock_s * 1e3)
+        workshop.plot_data.costs.append(cost)
         ratio = row.stock_s / row.ours_s
         print(
             f"{row.num_tokens:>13,}  {row.ours_s * 1e3:>8.2f}  {row.stock_s * 1e3:>8.1f}"

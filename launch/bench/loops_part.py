@@ -20,7 +20,7 @@ _WIDTHS: Final = (9, 18, 9, 9, 11)
 _AMBIGUOUS: Final = "sglang_kimi_ledger_ambiguous_total"
 
 LEGEND: Final = f"""\
-{NUM_AGENTS} agents at once, {NUM_TURNS} turns; equal prompts and calls, other thoughts, never sent back.
+{NUM_AGENTS} agents at once, {NUM_TURNS} turns; equal prompts and calls, and thoughts that differ.
 prompts: those from the second turn on. all own thoughts: with all that their conversation thought.
 guessed: with some of it, where nothing told whose it was. crossed: with a thought of another's.
 ambiguous: turns that the ledger left to the message (`{_AMBIGUOUS}`; one that

@@ -29,8 +29,7 @@ def run(workshop: Workshop) -> list[str]:
     }
     turns = sorted(workshop.args.turns)
     usages = run_loops(urls, workshop.served_vocabulary, ROWS, turns[-1])
-    workshop.stop(STOCK)
-    workshop.figures["reuse"] = usages
+    workshop.plot_data.usages = usages
     misses = []
     for num_turns in turns:
         table = figures_of(usages, num_turns)

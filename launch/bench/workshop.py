@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.demo.progress import ProgressLine
 from sglang_kimi.launch.jsonlines import load_vocabulary
 from sglang_kimi.launch.server_process import ServerError, ServerProcess
+
+from .plot import PlotData
 
 READY_TIMEOUT_S: Final = 900.0
 _SCRIPTED: Final = "--enable-custom-logit-processor"  # lets a request bring its output with it
@@ -49,12 +51,12 @@ class Workshop:
 
     After a server's failure the folder stays.
 
-    args: what the command was given. figures: what parts leave for the plot, by part.
+    args: what the command was given. plot_data: what the parts leave for the plot.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        self.figures: dict[str, Any] = {}
+        self.plot_data = PlotData()
         self._servers: dict[str, ServerProcess] = {}
         self._stack = ExitStack()
 
