@@ -71,7 +71,7 @@ def run(workshop: Workshop) -> list[str]:
         ]
         _take_turns(agents)
         ambiguous = _counter(url, _AMBIGUOUS) - before
-        misses += _report(agents, has_hints, ambiguous)
+        misses += report(agents, has_hints, ambiguous)
     print(f"\n{LEGEND}")
     return misses
 
@@ -84,7 +84,8 @@ def _take_turns(agents: Sequence[SecretAgent]) -> None:
                 pass
 
 
-def _report(agents: Sequence[SecretAgent], has_hints: bool, ambiguous: int) -> list[str]:
+def report(agents: Sequence[SecretAgent], has_hints: bool, ambiguous: int) -> list[str]:
+    """Print the line of one group of agents; returns its misses."""
     later = [
         (set(re.findall(r"\d{3}-\d\d", prompt)), set(agent.secrets[:turn]), set(agent.secrets))
         for agent in agents

@@ -50,17 +50,17 @@ def draw(path: Path, data: PlotData) -> None:
     """Write the plot: reuse by row, tokens computed by turn, time by length of the prompt."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 11), layout="constrained")
-    left, right = cast(Any, figure.subfigures(1, 2, width_ratios=(3, 2)))
-    if data.usages:
+    if not data.usages:
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        _draw_costs(figure.subplots(), data.costs)
+    else:
+        figure = Figure(figsize=(15, 11), layout="constrained")
+        left, right = cast(Any, figure.subfigures(1, 2, width_ratios=(3, 2)))
         _draw_rows(left.subplots(), data.usages)
-    upper, lower = right.subplots(2, 1)
-    if data.usages:
-        _draw_turns(upper, data.usages)
-    if data.costs:
-        _draw_costs(lower, data.costs)
-    for axes in figure.get_axes():
-        axes.set_visible(axes.has_data())
+        below = right.subplots(2 if data.costs else 1, squeeze=False)[:, 0]
+        _draw_turns(below[0], data.usages)
+        if data.costs:
+            _draw_costs(below[1], data.costs)
     figure.savefig(path)
 
 

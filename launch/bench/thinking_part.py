@@ -25,7 +25,7 @@ def run(workshop: Workshop) -> list[str]:
     """Print in whose prompts the thinking stood, ours and stock; ours is to have it always."""
     ours, stock = workshop.servers(OURS, STOCK)
     vocabulary = workshop.served_vocabulary
-    found = [_cases(open_client(server.url), vocabulary) for server in (ours, stock)]
+    found = [cases(open_client(server.url), vocabulary) for server in (ours, stock)]
     print(
         f"{'five numbers thought of, three told; the next prompt holds all five':<72}ours   stock"
     )
@@ -37,7 +37,8 @@ def run(workshop: Workshop) -> list[str]:
     return misses
 
 
-def _cases(client: Any, vocabulary: Vocabulary) -> list[tuple[str, bool]]:
+def cases(client: Any, vocabulary: Vocabulary) -> list[tuple[str, bool]]:
+    """Return what was asked of the server at `client`, and whether the next prompt held it all."""
     end = vocabulary.encode("<|im_end|>")
     turn = vocabulary.encode(f"{_THINKING}</think>{_CONTENT}<|im_end|>")
     written = vocabulary.encode(f"<think>{_THINKING}</think>{_CONTENT}<|im_end|>")
