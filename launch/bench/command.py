@@ -96,8 +96,9 @@ def run_codec(args: argparse.Namespace) -> int:
         plot.check_plot(args.plot, args.part)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
     misses: list[str] = []
+    workshop = Workshop(args)
     try:
-        with Workshop(args) as workshop:
+        with workshop:
             for part in PARTS:
                 if part.name in args.part:
                     print(f"{part.name}: {part.description}\n", flush=True)
@@ -107,7 +108,7 @@ def run_codec(args: argparse.Namespace) -> int:
                 plot.draw(args.plot, workshop.plot_data)
                 print(f"plot: {args.plot}")
     except (ServerError, ScriptError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {error}\nThe servers' logs: {workshop.folder}", file=sys.stderr)
         return 1
     for line in misses:
         print(f"bench: missed: {line}", file=sys.stderr)

@@ -36,7 +36,7 @@ _TIMEOUT_S: Final = 600.0
 
 
 class ScriptError(RuntimeError):
-    """A server did not say what the script wants, or counts otherwise; the message says what."""
+    """A server refused, or did not say what the script wants; the message says what."""
 
 
 def open_client(url: str) -> Any:
@@ -51,18 +51,20 @@ def say(client: Any, messages: list[Message], script_ids: list[int], **fields: A
 
     fields: of the request; those of `extra_body` are added to the script's.
     """
-    extra = fields.pop("extra_body", {})
-    answer = client.chat.completions.create(
-        model="kimi",
-        messages=messages,
-        tools=TOOLS,
-        **{"max_tokens": len(script_ids), **fields},
-        extra_body={
-            "custom_logit_processor": PROCESSOR,
-            "custom_params": {"script": script_ids},
-            **extra,
-        },
-    )
+    import openai
+
+    script = {"custom_logit_processor": PROCESSOR, "custom_params": {"script": script_ids}}
+    extra_body = {**script, **fields.pop("extra_body", {})}
+    try:
+        answer = client.chat.completions.create(
+            model="kimi",
+            messages=messages,
+            tools=TOOLS,
+            **{"max_tokens": len(script_ids), **fields},
+            extra_body=extra_body,
+        )
+    except openai.OpenAIError as error:
+        raise ScriptError(f"{type(error).__name__}: {error}") from error
     if answer.usage.completion_tokens != len(script_ids):
         raise ScriptError(
             f"want an output of {len(script_ids)} scripted tokens, got "

@@ -13,7 +13,7 @@ from typing import Final, Self
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.demo.progress import ProgressLine
 from sglang_kimi.launch.jsonlines import load_vocabulary
-from sglang_kimi.launch.server_process import ServerError, ServerProcess
+from sglang_kimi.launch.server_process import ServerProcess
 
 from .plot import PlotData
 
@@ -49,7 +49,7 @@ STOCK: Final = ServerKind(
 class Workshop:
     """A context: on leaving it, its servers are stopped and its folder is removed.
 
-    After a server's failure the folder stays.
+    After an error the folder stays, for the logs in it.
 
     args: what the command was given. plot_data: what the parts leave for the plot.
     """
@@ -71,7 +71,7 @@ class Workshop:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
-        if not isinstance(error, ServerError):  # its message names a log in the folder
+        if not isinstance(error, Exception):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property

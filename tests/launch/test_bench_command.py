@@ -1,6 +1,7 @@
 """`sglang-kimi bench codec`: parts, exit status, the plot."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from sglang_kimi.launch.bench import command, plot
 from sglang_kimi.launch.bench.plot import PlotData
 from sglang_kimi.launch.bench.reuse_figures import Usage
 from sglang_kimi.launch.bench.reuse_rows import ROWS
+from sglang_kimi.launch.bench.scripted_agent import ScriptError
 from sglang_kimi.launch.cli import main
 from sglang_kimi.launch.server_process import ServerError
 
@@ -46,9 +48,13 @@ def test_an_unknown_part_is_refused(monkeypatch, capsys):
     assert "part0" in capsys.readouterr().err
 
 
-def test_a_server_that_does_not_start_ends_it_with_a_line(monkeypatch, capsys):
-    assert run(monkeypatch, ServerError("the server ended")) == 1
-    assert "bench: the server ended" in capsys.readouterr().err
+@pytest.mark.parametrize("error", [ServerError("it ended"), ScriptError("it ended")])
+def test_a_server_that_fails_ends_it_with_a_line_and_leaves_its_log(monkeypatch, capsys, error):
+    assert run(monkeypatch, error) == 1
+    line, where = capsys.readouterr().err.splitlines()
+    folder = Path(where.removeprefix("The servers' logs: "))
+    assert line == "bench: it ended" and folder.is_dir()
+    folder.rmdir()
 
 
 def test_the_default_vocabulary_is_the_minis(monkeypatch, capsys, mini_checkpoint):

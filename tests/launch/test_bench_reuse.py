@@ -6,6 +6,7 @@ import pickletools
 import random
 from pathlib import Path
 
+import openai
 import pytest
 
 from sglang_kimi.codec.vocabulary import Vocabulary
@@ -178,6 +179,16 @@ class TestLoops:
 
         server.chat.completions.create = short
         with pytest.raises(ScriptError, match="scripted tokens"):
+            ScriptedAgent(server, vocabulary, ROWS[0]).take_turn()
+
+    def test_a_refusal_is_told_as_the_server_said_it(self, vocabulary):
+        server = ScriptedServer(vocabulary)
+
+        def refuse(**fields):
+            raise openai.OpenAIError("no such model")
+
+        server.chat.completions.create = refuse
+        with pytest.raises(ScriptError, match="OpenAIError: no such model"):
             ScriptedAgent(server, vocabulary, ROWS[0]).take_turn()
 
     def test_the_demo_of_thinking_needs_the_ledger_where_the_client_sends_none(self, vocabulary):
