@@ -5,7 +5,7 @@ from typing import Final
 
 from .reuse_figures import Usage
 from .reuse_rows import LOOPS
-from .scripted_loops import run_loops
+from .scripted_loops import Loop, run_loops
 from .workshop import OURS_IN_PAGES, PAGE_SIZE, STOCK, Workshop
 
 _NUM_TURNS: Final = 8
@@ -15,13 +15,13 @@ def run(workshop: Workshop) -> list[str]:
     """Print each turn's loss; a miss is each row with more lost than the last page's part."""
     workshop.stop(STOCK)
     url = workshop.server(OURS_IN_PAGES).url
-    vocabulary = workshop.served_vocabulary
-    usages = run_loops({OURS_IN_PAGES.name: url}, vocabulary, LOOPS, _NUM_TURNS)
+    loops = [Loop(url, row, _NUM_TURNS) for row in LOOPS]
+    usages = run_loops(workshop.served_vocabulary, loops)
     workshop.stop(OURS_IN_PAGES)
     turns = "".join(f"{turn:>5}" for turn in range(2, _NUM_TURNS + 1))
     print(f"{'reusable tokens computed again, by turn':<54}{turns}   most")
     misses = []
-    for row, loop in zip(LOOPS, usages[OURS_IN_PAGES.name], strict=True):
+    for row, loop in zip(LOOPS, usages, strict=True):
         losses = losses_of(loop)
         cells = "".join(f"{loss:>5}" for loss in losses)
         print(f"{row.output:<29} {row.client:<24}{cells}{max(losses):>7}")

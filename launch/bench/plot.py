@@ -9,22 +9,23 @@ from sglang_kimi.launch.jsonlines import UsageError
 
 from .reuse_figures import Usage, new_tokens, reuse_of
 from .reuse_rows import LOOPS, ROWS
-from .scripted_loops import Usages
 
 _FORMATS: Final = (".png", ".svg", ".pdf")
 _OURS: Final = {"color": "#1b7837", "label": "ours"}
 _STOCK: Final = {"color": "#9e9e9e", "label": "stock"}
+
+Usages = Sequence[Usage]
 
 
 @dataclass
 class PlotData:
     """What the parts leave for the plot; empty where a part did not run.
 
-    costs: (prompt tokens, ours, stock), the times in ms. usages: of the rows' loops, by server.
+    costs: (prompt tokens, ours, stock), the times in ms. loops: (ours, stock) of each of ROWS.
     """
 
     costs: list[tuple[int, float, float]] = field(default_factory=list)
-    usages: Usages = field(default_factory=dict)
+    loops: list[tuple[Usages, Usages]] = field(default_factory=list)
 
 
 def check_plot(path: Path, parts: Sequence[str]) -> None:
@@ -50,40 +51,36 @@ def draw(path: Path, data: PlotData) -> None:
     """Write the plot: reuse by row, tokens computed by turn, time by length of the prompt."""
     from matplotlib.figure import Figure
 
-    if not data.usages:
+    if not data.loops:
         figure = Figure(figsize=(8, 6), layout="constrained")
         _draw_costs(figure.subplots(), data.costs)
     else:
         figure = Figure(figsize=(15, 11), layout="constrained")
         left, right = cast(Any, figure.subfigures(1, 2, width_ratios=(3, 2)))
-        _draw_rows(left.subplots(), data.usages)
+        _draw_rows(left.subplots(), data.loops)
         below = right.subplots(2 if data.costs else 1, squeeze=False)[:, 0]
-        _draw_turns(below[0], data.usages)
+        _draw_turns(below[0], data.loops)
         if data.costs:
             _draw_costs(below[1], data.costs)
     figure.savefig(path)
 
 
-def _draw_rows(axes: Any, usages: Usages) -> None:
-    ours, stock = usages.values()
+def _draw_rows(axes: Any, loops: Sequence[tuple[Usages, Usages]]) -> None:
     places = range(len(ROWS))
-    for shift, loops, style in ((-0.2, ours, _OURS), (0.2, stock, _STOCK)):
-        shares = [
-            100 * reuse_of(loop, new_tokens(of_ours)).own
-            for loop, of_ours in zip(loops, ours, strict=True)
-        ]
+    for which, shift, style in ((0, -0.2, _OURS), (1, 0.2, _STOCK)):
+        shares = [100 * reuse_of(pair[which], new_tokens(pair[0])).own for pair in loops]
         axes.barh([place + shift for place in places], shares, 0.4, **style)
     axes.set_yticks(places, [row.name for row in ROWS], fontsize=8)
     axes.invert_yaxis()
     axes.set_ylim(len(ROWS) - 0.5, -0.5)
-    axes.set_title(f"the model's own output found in the cache, {len(ours[0])} turns")
+    axes.set_title("the model's own output found in the cache")
     axes.set_xlabel("%")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.04), ncols=2)
 
 
-def _draw_turns(axes: Any, usages: Usages) -> None:
-    for loops, style in zip(usages.values(), (_OURS, _STOCK), strict=True):
-        means = mean_computed(loops[: len(LOOPS)])
+def _draw_turns(axes: Any, loops: Sequence[tuple[Usages, Usages]]) -> None:
+    for usages, style in zip(zip(*loops, strict=True), (_OURS, _STOCK), strict=True):
+        means = mean_computed(usages[: len(LOOPS)])
         axes.plot(range(2, len(means) + 2), means, **style)
     axes.set_title(f"prompt tokens computed, mean of the first {len(LOOPS)} rows")
     axes.set_xlabel("turn")
@@ -103,7 +100,7 @@ def _draw_costs(axes: Any, costs: Sequence[tuple[int, float, float]]) -> None:
     axes.legend()
 
 
-def mean_computed(loops: Sequence[Sequence[Usage]]) -> list[float]:
+def mean_computed(loops: Sequence[Usages]) -> list[float]:
     """Return for each turn from the second on the mean of the prompt tokens computed."""
     return [
         sum(usage.prompt - usage.cached for usage in turn) / len(turn)

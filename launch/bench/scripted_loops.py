@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from sglang_kimi.codec.vocabulary import Vocabulary
@@ -15,35 +16,39 @@ from .scripted_agent import ScriptedAgent, open_client
 
 _POLL_S: Final = 0.5
 
-Usages = dict[str, list[list[Usage]]]
-"""By server: of each row, in order, the turns' usages."""
+
+@dataclass(frozen=True)
+class Loop:
+    """One row's conversation with the server at `url`, so many turns long."""
+
+    url: str
+    row: Row
+    num_turns: int
 
 
-def run_loops(
-    urls: Mapping[str, str], vocabulary: Vocabulary, rows: Sequence[Row], num_turns: int
-) -> Usages:
-    """Run every row's loop on every server, all at the same time.
+def run_loops(vocabulary: Vocabulary, loops: Sequence[Loop]) -> list[list[Usage]]:
+    """Run all loops at the same time; returns the usages of each one's turns.
 
-    urls: of the servers, by name. vocabulary: of the checkpoint that they serve. Raises ScriptError
-    and the SDK's errors; the other loops end with their current turn then.
+    vocabulary: of the checkpoint that is served. Raises ScriptError; the other loops end with the
+    turn that they are at then.
     """
-    agents = {
-        name: [ScriptedAgent(open_client(url), vocabulary, row) for row in rows]
-        for name, url in urls.items()
-    }
-    together = [agent for of_server in agents.values() for agent in of_server]
+    agents = [ScriptedAgent(open_client(loop.url), vocabulary, loop.row) for loop in loops]
     stop = threading.Event()
 
-    def run(agent: ScriptedAgent) -> None:
+    def run(agent: ScriptedAgent, num_turns: int) -> None:
         while len(agent.usages) < num_turns and not stop.is_set():
             agent.take_turn()
 
-    with ThreadPoolExecutor(len(together)) as pool:
+    with ThreadPoolExecutor(len(loops)) as pool:
         try:
-            _watch([pool.submit(run, agent) for agent in together], together, num_turns)
+            futures = [
+                pool.submit(run, agent, loop.num_turns)
+                for agent, loop in zip(agents, loops, strict=True)
+            ]
+            _watch(futures, agents, sum(loop.num_turns for loop in loops))
         finally:
             stop.set()
-    return {name: [agent.usages for agent in of_server] for name, of_server in agents.items()}
+    return [agent.usages for agent in agents]
 
 
 def _watch(
@@ -53,11 +58,11 @@ def _watch(
     line, started = ProgressLine("loops"), time.monotonic()
     while any(not future.done() for future in futures):
         taken = sum(len(agent.usages) for agent in agents)
-        line(time.monotonic() - started, f"{taken:,} of {len(agents) * num_turns:,} turns")
+        line(time.monotonic() - started, f"{taken:,} of {num_turns:,} turns")
         for future in futures:
             if future.done():
                 future.result()
         time.sleep(_POLL_S)
     for future in futures:
         future.result()
-    line.done(f"{len(agents)} of {num_turns} turns, {time.monotonic() - started:.0f} s\n")
+    line.done(f"{len(agents)} with {num_turns:,} turns, {time.monotonic() - started:.0f} s\n")

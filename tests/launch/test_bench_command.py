@@ -74,19 +74,17 @@ def test_too_few_turns_are_refused(turns, capsys):
 
 
 LOOP = (Usage(100, 20, 0), Usage(150, 20, 119), Usage(200, 20, 160))
-USAGES = {"ours": [list(LOOP)] * len(ROWS), "stock": [list(LOOP)] * len(ROWS)}
+LOOPS = [(LOOP, LOOP)] * len(ROWS)
 COSTS = [(16_000, 1.0, 20.0), (64_000, 1.5, 80.0)]
 
 
 class TestPlot:
-    @pytest.mark.parametrize(
-        "data", [PlotData(COSTS), PlotData([], USAGES), PlotData(COSTS, USAGES)]
-    )
+    @pytest.mark.parametrize("data", [PlotData(COSTS), PlotData([], LOOPS), PlotData(COSTS, LOOPS)])
     def test_what_was_measured_is_drawn(self, tmp_path, data):
         path = tmp_path / "plot.svg"
         plot.draw(path, data)
         num_axes = path.read_text().count('id="axes_')
-        assert num_axes == bool(data.costs) + 2 * bool(data.usages)
+        assert num_axes == bool(data.costs) + 2 * bool(data.loops)
 
     def test_means_are_of_each_turn(self):
         assert plot.mean_computed([LOOP, [Usage(0, 0, 0), Usage(9, 0, 0), Usage(8, 0, 0)]]) == [

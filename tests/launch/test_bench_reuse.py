@@ -71,6 +71,13 @@ class TestFigures:
         line = reuse_part.written(figures).splitlines()[3]
         assert "  99.9 " in line and "0/1" in line and "100.0" not in line
 
+    def test_a_row_that_stock_ran_for_fewer_turns_has_no_figures_of_stock(self):
+        usages = [Usage(100, 20, 0), Usage(150, 20, 119), Usage(200, 20, 170)]
+        assert reuse_part.figures_of(usages, usages[:2], 2)[1] is not None
+        figures = reuse_part.figures_of(usages, usages[:2], 3)
+        assert figures[1] is None
+        assert reuse_part.written([figures] * len(ROWS)).count(" 2/2") == len(ROWS)
+
     def test_the_loss_in_pages_is_what_was_reusable_and_not_cached(self):
         usages = [Usage(100, 21, 0), Usage(150, 21, 64), Usage(200, 20, 171)]
         assert pages_part.losses_of(usages) == [56, 0]
@@ -154,15 +161,14 @@ class TestLoops:
         assert reuse_of(agent.usages, new_tokens(agent.usages)).is_full
 
     def test_without_a_ledger_the_table_shows_what_is_lost(self, vocabulary):
-        usages = {}
-        for name, remembers in ((reuse_part.OURS.name, True), (reuse_part.STOCK.name, False)):
-            server = ScriptedServer(vocabulary, remembers=remembers)
-            agents = [ScriptedAgent(server, vocabulary, row) for row in LOOPS]
+        servers = [ScriptedServer(vocabulary, remembers=remembers) for remembers in (True, False)]
+        figures = {}
+        for row in LOOPS:
+            agents = [ScriptedAgent(server, vocabulary, row) for server in servers]
             for agent in agents:
                 for _ in range(4):
                     agent.take_turn()
-            usages[name] = [agent.usages for agent in agents]
-        figures = dict(zip((r.name for r in LOOPS), reuse_part.figures_of(usages, 4), strict=True))
+            figures[row.name] = reuse_part.figures_of(*(agent.usages for agent in agents), 4)
         for name in ("exact; drops reasoning", "1 token in 60 split; as is"):
             ours, stock = figures[name]
             assert ours.is_full and stock.full_hits < 3 and stock.prefill > 1.2

@@ -7,7 +7,7 @@ from sglang_kimi.launch.bench.prompt_ids import RETURN_IDS, prompt_ids_of
 from sglang_kimi.launch.bench.reuse_figures import new_tokens, reuse_of
 from sglang_kimi.launch.bench.reuse_rows import ROWS
 from sglang_kimi.launch.bench.scripted_agent import open_client, say
-from sglang_kimi.launch.bench.scripted_loops import run_loops
+from sglang_kimi.launch.bench.scripted_loops import Loop, run_loops
 from sglang_kimi.launch.bench.thinking_part import cases
 from sglang_kimi.launch.bench.workshop import OURS
 
@@ -41,7 +41,7 @@ def sdk(url):
 @pytest.mark.slow
 def test_loops_are_reused_whole_at_every_turn(url, vocabulary):
     rows = [row for row in ROWS if row.name in NAMES]
-    usages = run_loops({"ours": url}, vocabulary, rows, num_turns=4)["ours"]
+    usages = run_loops(vocabulary, [Loop(url, row, 4) for row in rows])
     assert len(usages) == len(NAMES)
     for row, loop in zip(rows, usages, strict=True):
         assert reuse_of(loop, new_tokens(loop)).is_full, row.name
