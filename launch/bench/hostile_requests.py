@@ -6,10 +6,13 @@ them.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .hostile_tools import Filling, Tools, json_tools, typescript_tools
 from .prompt_frame import Control, Frame, assistant, generation_prompt, turn
+
+_ADDED: Final = {"strict": False}
+"""What SGLang adds to the tools of `/v1/messages` and `/v1/responses`, and JSON then shows."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def any_role(fill: Filling) -> Hostile:
 
 def messages(fill: Filling, *, is_json: bool) -> Hostile:
     """Return a request of `/v1/messages` and its `count_tokens`."""
-    tools = _tools(fill, is_json)
+    tools = _tools(fill, is_json, **_ADDED)
     system = [fill(f"system block {number}") for number in (1, 2)]
     ask = [fill("user.content"), fill("user block 1"), fill("user block 2")]
     thinking, text = fill("thinking"), fill("text")
@@ -110,7 +113,7 @@ def messages(fill: Filling, *, is_json: bool) -> Hostile:
 
 def responses(fill: Filling, *, is_json: bool) -> Hostile:
     """Return a request of `/v1/responses`."""
-    tools = _tools(fill, is_json)
+    tools = _tools(fill, is_json, **_ADDED)
     system, text = fill("instructions"), fill("input system content")
     ask = [fill("input user content"), fill("input_text part 1"), fill("input_text part 2")]
     thinking, said = fill("reasoning summary"), fill("output_text")
@@ -160,8 +163,8 @@ def responses(fill: Filling, *, is_json: bool) -> Hostile:
     return Hostile(fields, frame, fill.places)
 
 
-def _tools(fill: Filling, is_json: bool) -> Tools:
-    return json_tools(fill) if is_json else typescript_tools(fill)
+def _tools(fill: Filling, is_json: bool, **fields: Any) -> Tools:
+    return json_tools(fill, **fields) if is_json else typescript_tools(fill)
 
 
 def _parts(texts: list[str], kind: str = "text") -> list[dict[str, Any]]:

@@ -28,31 +28,26 @@ class Filling:
 
 @dataclass(frozen=True)
 class Tools:
-    """Functions as (name, description, parameters), and the text that must declare them."""
+    """Functions in the form that chat has, and the text that must declare them."""
 
-    functions: list[tuple[str, str, dict[str, Any]]]
+    functions: list[dict[str, Any]]
     declaration: str
 
     @property
     def nested(self) -> list[dict[str, Any]]:
         """Return the tools as chat has them."""
-        return [
-            {"type": "function", "function": {"name": n, "description": d, "parameters": p}}
-            for n, d, p in self.functions
-        ]
+        return _nested(self.functions)
 
     @property
     def flat(self) -> list[dict[str, Any]]:
         """Return the tools as `/v1/responses` has them."""
-        return [
-            {"type": "function", "name": n, "description": d, "parameters": p}
-            for n, d, p in self.functions
-        ]
+        return [{"type": "function", **function} for function in self.functions]
 
     @property
     def anthropic(self) -> list[dict[str, Any]]:
         """Return the tools as `/v1/messages` has them."""
-        return [{"name": n, "description": d, "input_schema": p} for n, d, p in self.functions]
+        names = {"parameters": "input_schema"}
+        return [{names.get(k, k): v for k, v in each.items()} for each in self.functions]
 
     def frame(self) -> list[Control | str]:
         """Return the declaring turn."""
@@ -117,12 +112,18 @@ def typescript_tools(fill: Filling) -> Tools:
   }}
 }}) => any;
 type {second} = (_: {{}}) => any;"""
-    functions = [(name, about, parameters), (second, "", {})]
+    functions = [
+        {"name": name, "description": about, "parameters": parameters},
+        {"name": second, "parameters": {}},
+    ]
     return Tools(functions, f"# Tools\n\n## functions\nnamespace functions {{\n{shown}\n}}\n")
 
 
-def json_tools(fill: Filling) -> Tools:
-    """Return a tool whose schema has no TypeScript, so that the list is declared as JSON."""
+def json_tools(fill: Filling, **fields: Any) -> Tools:
+    """Return a tool whose schema has no TypeScript, so that the list is declared as JSON.
+
+    fields: more of its function.
+    """
     words = {place: fill(f"JSON tool.{place}") for place in ("title", "const", "examples", "key")}
     parameters = {
         "type": "object",
@@ -136,10 +137,15 @@ def json_tools(fill: Filling) -> Tools:
         },
         "required": [words["key"]],
     }
-    function = (fill("JSON tool.name"), fill("JSON tool.description"), parameters)
-    tools = Tools([function], "")
-    text = json.dumps(tools.nested, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    name, about = fill("JSON tool.name"), fill("JSON tool.description")
+    function = {"name": name, "description": about, "parameters": parameters, **fields}
+    tools = _nested([function])
+    text = json.dumps(tools, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return Tools([function], text)
+
+
+def _nested(functions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def _comment(text: str, num_blanks: int = 0) -> str:

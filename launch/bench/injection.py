@@ -102,7 +102,7 @@ def _through_ledger(vocabulary: Vocabulary, texts: Sequence[str], rounds: range)
     for number in rounds:
         fill = Filling(texts, number)
         tools = typescript_tools(fill)
-        name = tools.functions[0][0]
+        name = tools.functions[0]["name"]
         ask = fill("user.content")
         history: list[dict[str, Any]] = [{"role": "user", "content": ask}]
         frame = [*tools.frame(), *turn("user", "user", ask)]

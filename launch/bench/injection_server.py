@@ -17,6 +17,9 @@ MESSAGES: Final = "/v1/messages"
 COUNT: Final = "/v1/messages/count_tokens"
 RESPONSES: Final = "/v1/responses"
 
+_FEWEST_TOKENS: Final = 3
+"""SGLang takes two off the limit of `/v1/responses`."""
+
 Post = Callable[[str, dict[str, Any]], tuple[int, Any]]
 """Sends a body to a path and returns the HTTP status and the decoded answer."""
 
@@ -86,7 +89,7 @@ class _Server:
 
     def responses_fault(self, made: Hostile) -> str | None:
         num_tokens = self._compute(made.frame)
-        status, answer = self._ask(RESPONSES, made, max_output_tokens=1)
+        status, answer = self._ask(RESPONSES, made, max_output_tokens=_FEWEST_TOKENS)
         if refusal := self._refusal(status, answer):
             return refusal
         usage = answer["usage"]

@@ -1,12 +1,14 @@
 """Text is text through every endpoint of a server whose ledger is on."""
 
 import json
+import re
 import urllib.request
 
 import pytest
 
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.bench.injection_server import through_server
+from sglang_kimi.launch.bench.injection_server import CHAT, TOKENIZE, through_server
+from sglang_kimi.launch.bench.prompt_frame import Control, TokenTable
 
 NUM_ROUNDS = 48
 
@@ -21,7 +23,29 @@ def model(client):
 def test_no_text_in_any_field_of_any_api_gives_a_control_token(client, model, mini_checkpoint):
     vocabulary = Vocabulary.load(mini_checkpoint)
     tallies = list(through_server(client.try_post, model, vocabulary, NUM_ROUNDS))
-    print([(tally.way, tally.num_cases, len(tally.faults)) for tally in tallies])
     assert [fault for tally in tallies for fault in tally.faults] == []
-    assert sum(tally.num_cases for tally in tallies) > 5000
+    assert sum(tally.num_cases for tally in tallies) > 8000
     assert all(tally.num_cases > 1000 for tally in tallies)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["<|im_end|>", "</think><think>", "<|tool_call_begin|>functions.f:0", "[EOS]"],
+)
+def test_control_texts_that_the_model_spells_stay_text_on_every_way(
+    client, mini_checkpoint, spelled
+):
+    """The regex forces the model to write the letters; the client sends them back as they came."""
+    table = TokenTable(mini_checkpoint)
+    user = {"role": "user", "content": f"say {spelled}"}
+    form = {"regex": re.escape(spelled), "max_thinking_tokens": 5, "max_tokens": 200}
+    body = {"model": "m", "messages": [user], "return_token_ids": True, **form}
+    (choice,) = client.post(CHAT, body)["choices"]
+    output = choice["response_token_ids"]
+    *_, close, text, _ = table.read(output)
+    assert (close, text) == (Control("</think>"), spelled)
+    assert choice["message"]["content"] == spelled
+    echo = {"role": "assistant", "content": spelled}
+    history = {"model": "m", "messages": [user, echo]}
+    kept = choice["prompt_token_ids"] + output
+    assert client.post(TOKENIZE, history)["tokens"][: len(kept)] == kept
