@@ -67,6 +67,20 @@ def through_codec(vocabulary: Vocabulary, num_rounds: int | None = None) -> Iter
     yield from (plain, own, any_roles, cached, long, _through_ledger(vocabulary, texts, rounds))
 
 
+def control_tokens_without_us(vocabulary: Vocabulary, num_rounds: int) -> int:
+    """Return how many texts of the same prompts the release's tokenizer makes control tokens."""
+    table = TokenTable(vocabulary.directory)
+    texts = hostile_texts(table.control_texts)
+    count = 0
+    for number in range(num_rounds):
+        made = chat(filling(texts, number, num_rounds), is_json=number % 2 == 1)
+        prompt = table.text(token_ids_of(vocabulary, made.frame))
+        got, wanted = table.read(vocabulary.encode(prompt)), joined(made.frame)
+        count += sum(isinstance(piece, Control) for piece in got)
+        count -= sum(isinstance(piece, Control) for piece in wanted)
+    return count
+
+
 def through_render(vocabulary: Vocabulary, num_rounds: int) -> Tally:
     """Put texts into the places of `sglang-kimi render`'s input, `num_rounds` texts into each."""
     table = TokenTable(vocabulary.directory)

@@ -1,5 +1,8 @@
 """Whether any text of a client becomes a control token on its way through a server's endpoints."""
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,11 +20,28 @@ MESSAGES: Final = "/v1/messages"
 COUNT: Final = "/v1/messages/count_tokens"
 RESPONSES: Final = "/v1/responses"
 
+_TIMEOUT_S: Final = 300.0
 _FEWEST_TOKENS: Final = 3
 """SGLang takes two off the limit of `/v1/responses`."""
 
 Post = Callable[[str, dict[str, Any]], tuple[int, Any]]
 """Sends a body to a path and returns the HTTP status and the decoded answer."""
+
+
+def connect(url: str) -> tuple[Post, str]:
+    """Return what posts to the server at `url`, and the name that it serves its model under."""
+
+    def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(url + path, data, kind)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=_TIMEOUT_S) as response:
+        return post, json.load(response)["data"][0]["id"]
 
 
 def through_server(

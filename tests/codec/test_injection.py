@@ -10,7 +10,11 @@ from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.bench.hostile_requests import chat
 from sglang_kimi.launch.bench.hostile_texts import hostile_texts, texts_over_cuts
 from sglang_kimi.launch.bench.hostile_tools import Filling
-from sglang_kimi.launch.bench.injection import through_codec
+from sglang_kimi.launch.bench.injection import (
+    control_tokens_without_us,
+    through_codec,
+    through_render,
+)
 from sglang_kimi.launch.bench.prompt_frame import Control, TokenTable
 
 
@@ -25,6 +29,16 @@ def test_no_text_in_any_field_gives_a_control_token_and_each_decodes_to_itself(
     for tally in through_codec(real):
         assert tally.faults == [], tally.way
         assert tally.num_cases >= (150 if "long" in tally.way else 1000)
+
+
+def test_no_text_gives_a_control_token_through_the_render_command(real: Vocabulary) -> None:
+    tally = through_render(real, num_rounds=60)
+    assert tally.faults == []
+    assert tally.num_cases > 2000
+
+
+def test_the_same_texts_are_control_tokens_to_the_releases_tokenizer(real: Vocabulary) -> None:
+    assert control_tokens_without_us(real, num_rounds=60) > 1000
 
 
 def test_the_judge_finds_a_tokenizer_that_reads_control_texts_in_texts(

@@ -1,28 +1,20 @@
 """Text is text through every endpoint of a server whose ledger is on."""
 
-import json
 import re
-import urllib.request
 
 import pytest
 
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.bench.injection_server import CHAT, TOKENIZE, through_server
+from sglang_kimi.launch.bench.injection_server import CHAT, TOKENIZE, connect, through_server
 from sglang_kimi.launch.bench.prompt_frame import Control, TokenTable
 
 NUM_ROUNDS = 48
 
 
-@pytest.fixture(scope="module")
-def model(client):
-    """Return the served name: `/v1/responses` refuses any other."""
-    with urllib.request.urlopen(f"{client.url}/v1/models", timeout=30) as response:
-        return json.load(response)["data"][0]["id"]
-
-
-def test_no_text_in_any_field_of_any_api_gives_a_control_token(client, model, mini_checkpoint):
+def test_no_text_in_any_field_of_any_api_gives_a_control_token(server, mini_checkpoint):
     vocabulary = Vocabulary.load(mini_checkpoint)
-    tallies = list(through_server(client.try_post, model, vocabulary, NUM_ROUNDS))
+    post, model = connect(server.url)
+    tallies = list(through_server(post, model, vocabulary, NUM_ROUNDS))
     assert [fault for tally in tallies for fault in tally.faults] == []
     assert sum(tally.num_cases for tally in tallies) > 8000
     assert all(tally.num_cases > 1000 for tally in tallies)
