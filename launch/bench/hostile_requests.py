@@ -53,6 +53,17 @@ def chat(fill: Filling, *, is_json: bool, has_own_ids: bool = False) -> Hostile:
     return Hostile({"messages": messages, "tools": tools.nested}, frame, fill.places)
 
 
+def continued(fill: Filling) -> Hostile:
+    """Return a conversation whose last message, an assistant's, is to be gone on with."""
+    text, thinking, begun = fill("user.content"), fill("open reasoning"), fill("open content")
+    messages = [
+        {"role": "user", "content": text},
+        {"role": "assistant", "reasoning": thinking, "content": begun},
+    ]
+    frame = [*turn("user", "user", text), *assistant(thinking, begun)[:-1]]
+    return Hostile({"messages": messages, "tools": None}, frame, fill.places)
+
+
 def any_role(fill: Filling) -> Hostile:
     """Return a conversation whose roles themselves are hostile; only the codec takes such roles."""
     role, text = fill("any role"), fill("any role's content")
@@ -119,6 +130,8 @@ def responses(fill: Filling, *, is_json: bool) -> Hostile:
     thinking, said = fill("reasoning summary"), fill("output_text")
     call_id, name = fill("function_call.call_id"), fill("function_call.name")
     arguments = json.dumps({fill("function_call argument key"): fill("argument value")})
+    custom_id, custom_name = fill("custom_tool_call.call_id"), fill("custom_tool_call.name")
+    patch, patched = fill("custom_tool_call.input"), fill("custom_tool_call_output.output")
     result, lost = fill("function_call_output.output"), fill("call_id without its call")
     fields: dict[str, Any] = {
         "instructions": system,
@@ -144,6 +157,13 @@ def responses(fill: Filling, *, is_json: bool) -> Hostile:
                 "name": name,
                 "arguments": arguments,
             },
+            {
+                "type": "custom_tool_call",
+                "call_id": custom_id,
+                "name": custom_name,
+                "input": patch,
+            },
+            {"type": "custom_tool_call_output", "call_id": custom_id, "output": patched},
             {"type": "function_call_output", "call_id": call_id, "output": result},
             {"type": "function_call_output", "call_id": lost, "output": result},
         ],
@@ -155,7 +175,13 @@ def responses(fill: Filling, *, is_json: bool) -> Hostile:
         *turn("system", "system", text),
         *turn("user", "user", ask[0]),
         *turn("user", "user", *ask[1:]),
-        *assistant(thinking, said, (f"functions.{name}:0", arguments)),
+        *assistant(
+            thinking,
+            said,
+            (f"functions.{name}:0", arguments),
+            (f"functions.{custom_name}:1", json.dumps({"input": patch}, ensure_ascii=False)),
+        ),
+        *turn("system", "tool", f"## Return of functions.{custom_name}:1\n", patched),
         *turn("system", "tool", f"## Return of functions.{name}:0\n", result),
         *turn("system", "tool", f"## Return of {lost}\n", result),
         *generation_prompt(),

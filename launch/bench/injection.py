@@ -18,7 +18,7 @@ from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import ParsedOutput, collect
 from sglang_kimi.parsers.output_parser import OutputParser
 
-from .hostile_requests import Hostile, any_role, chat
+from .hostile_requests import Hostile, any_role, chat, continued
 from .hostile_texts import hostile_texts, texts_over_cuts
 from .hostile_tools import Filling, typescript_tools
 from .prompt_frame import Control, Frame, TokenTable, assistant, generation_prompt, joined, turn
@@ -51,6 +51,7 @@ def through_codec(vocabulary: Vocabulary, num_rounds: int | None = None) -> Iter
     codec, encoder = PromptCodec(vocabulary), _encoder(vocabulary)
     plain, own, any_roles = Tally("codec"), Tally("codec, client's ids"), Tally("codec, any role")
     cached, long = Tally("codec, ledger on"), Tally("codec, long texts")
+    left_open = Tally("codec, message left open")
     for number in rounds:
         made = chat(Filling(texts, number), is_json=number % 2 == 1)
         _judge(plain, table, made, codec.encode(**made.fields))
@@ -58,13 +59,24 @@ def through_codec(vocabulary: Vocabulary, num_rounds: int | None = None) -> Iter
             _judge(cached, table, made, encoder.encode(**made.fields).token_ids)
         made = chat(Filling(texts, number), is_json=number % 2 == 0, has_own_ids=True)
         _judge(own, table, made, codec.encode(**made.fields, tool_call_ids="verbatim"))
+        made = continued(Filling(texts, number))
+        encoded = encoder.encode(**made.fields, continue_final_message=True)
+        _judge(left_open, table, made, encoded.token_ids)
         made = any_role(Filling(texts, number))
         _judge(any_roles, table, made, codec.encode(**made.fields))
     for text in texts_over_cuts(_TEXTS_OVER_CUTS):
         frame = [*turn("user", "user", text), *generation_prompt()]
         ids = codec.encode([{"role": "user", "content": text}])
         long.count(1, table.fault(ids, frame))
-    yield from (plain, own, any_roles, cached, long, _through_ledger(vocabulary, texts, rounds))
+    yield from (
+        plain,
+        own,
+        any_roles,
+        cached,
+        left_open,
+        long,
+        _through_ledger(vocabulary, texts, rounds),
+    )
 
 
 def control_tokens_without_us(vocabulary: Vocabulary, num_rounds: int) -> int:
