@@ -153,7 +153,7 @@ def generated(vocabulary: Vocabulary, generation: Any) -> list[int]:
     return vocabulary.encode(CUTS[value]) if kind == "cut" else list(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(
     begin=others,
     tools=st.sampled_from([None, TOOLS]),
