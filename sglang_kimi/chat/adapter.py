@@ -4,8 +4,7 @@ SGLang builds one adapter for each of its chat, responses and tokenize handlers;
 goes through the chat handler. All of them share the process's one history (`history.py`).
 """
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
@@ -13,7 +12,6 @@ from sglang.srt.entrypoints.openai.protocol import FunctionResponse, ToolCall
 from sglang.srt.function_call.core_types import ToolCallItem
 from sglang.srt.runtime_context import get_serving
 
-from sglang_kimi.codec import messages as fields
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import (
     ArgumentText,
@@ -30,8 +28,6 @@ from .answer import Answer, AnswerOptions
 from .history import history_of
 from .names import PARSER, vocabulary_of
 from .sse import ChunkFrame, chunk_lines
-
-logger = logging.getLogger(__name__)
 
 
 class ChatHooks(Protocol):
@@ -79,10 +75,7 @@ class KimiChatAdapter:
         not depend on `tool_choice`. `thinking` is ignored: the model has no other mode.
         """
         del messages, tools, thinking, image_data
-        if request_fields.asks_for_instant_mode(request):
-            _warn_of_instant_mode()
         conversation = request_fields.messages_of(request)
-        _refuse_media(conversation)
         encoded = self._history.encode(
             conversation,
             request_fields.tools_of(request),
@@ -261,28 +254,3 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
             case _:
                 pass
     return reasoning, content, calls
-
-
-def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        for piece in fields.content(message, where):
-            if not isinstance(piece, fields.Text):
-                kind = type(piece).__name__.lower()
-                raise fields.PromptError(
-                    f"{where}.content", "text, as vision is not served yet", kind
-                )
-
-
-_is_warned = False
-
-
-def _warn_of_instant_mode() -> None:
-    global _is_warned
-    if not _is_warned:
-        _is_warned = True
-        logger.warning(
-            "A client asked for an answer without thinking. This model always thinks: the request "
-            "is served with thinking, which never appears in its content. Said once."
-        )
