@@ -5,6 +5,7 @@ only, so conversations share the segments that they have in common.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,6 +15,7 @@ from sglang_kimi.parsers.vocabulary import TURN_END
 
 from .cuts import TextCuts
 from .ledger import IdsDigest
+from .odd_history import odd_kinds
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
 from .turns import Turn
@@ -78,6 +80,7 @@ class NodeMaker:
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Prepare the numbers that all segments share."""
         self.vocabulary = vocabulary
+        self.odd: Counter[str] = Counter()  # of messages encoded so far, for an operator to see
         self._numbers = list(range(vocabulary.size))
 
     def declaration(self, key: Hashable, tools: Sequence[Mapping[str, Any]] | None) -> PrefixNode:
@@ -100,6 +103,7 @@ class NodeMaker:
         is_open: bool,
     ) -> PrefixNode:
         """Return the segment of a message, encoded; `ids` goes on behind it."""
+        self.odd.update(odd_kinds(turn, ids))
         cuts = parent.cuts.copy()
         writer = PromptWriter(self.vocabulary, cuts)
         shown = _ShownIds(ids)
