@@ -367,6 +367,18 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/http_app.py",
         "its handlers give validation errors in pydantic's words; no hook gives headers",
     ),
+    "response_item": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._normalize_response_message_for_chat",
+        ("message",),
+        f"{_KIMI_CHAT}/responses_items.py",
+        "it relabels developers and drops past arguments that are no object",
+    ),
+    "anthropic_message_model": Seam(
+        f"{_ANTHROPIC}.protocol.AnthropicMessage",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "roles outside a list are refused, and the prompt format shows any",
+    ),
     "validate_media": Seam(
         f"{_CHAT}._validate_media_content",
         (

@@ -60,8 +60,24 @@ def widen() -> None:
         model.model_config["extra"] = "allow"
     for name in _WITH_MESSAGES:
         _take_any_message(require(name).model_fields["messages"])
+    _take_any_role(require("anthropic_message_model"))
     for model in [*models, *(require(name) for name in _NESTING)]:
         model.model_rebuild(force=True)
+
+
+def _take_any_role(message_model: Any) -> None:
+    """Let a message of `/v1/messages` have any role where our model is served."""
+    field = message_model.model_fields["role"]
+    if any(isinstance(entry, WrapValidator) for entry in field.metadata):
+        return  # widened before
+
+    def read(value: Any, usual: Callable[[Any], Any]) -> Any:
+        is_role = isinstance(value, str) and bool(value)
+        return value if is_role and serving.is_active() else usual(value)
+
+    as_it_is: Any = SerializeAsAny
+    field.metadata += [as_it_is(), WrapValidator(read)]
+    message_model.model_rebuild(force=True)
 
 
 def _take_any_message(field: Any) -> None:
@@ -71,7 +87,9 @@ def _take_any_message(field: Any) -> None:
     message_model = _message_model(require("message_model"))
 
     def read(value: Any, usual: Callable[[Any], Any]) -> Any:
-        return read_messages(value, message_model) if serving.is_active() else usual(value)
+        if value is None or not serving.is_active():
+            return usual(value)  # `/tokenize` may have a prompt instead
+        return read_messages(value, message_model)
 
     as_it_is: Any = SerializeAsAny
     field.metadata += [as_it_is(), WrapValidator(read)]
@@ -102,8 +120,6 @@ def read_messages(value: Any, message_model: Any) -> Any:
     Raises PromptError, which pydantic reports as an error of the field, where there is no list of
     objects with roles; what else is wrong with a message is the codec's to say.
     """
-    if value is None:
-        return None  # `/tokenize` may have a prompt instead
     read = []
     for index, message in enumerate(fields.check_objects(value, "messages")):
         role = fields.role(message, f"messages[{index}]")

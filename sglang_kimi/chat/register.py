@@ -20,6 +20,7 @@ from . import (
     refusal_hooks,
     request_hooks,
     response_hooks,
+    responses_items,
 )
 
 _WORKER_ENVIRONMENT: Final = {
@@ -48,6 +49,7 @@ def register() -> None:
     response_hooks.register()
     history_hooks.register()
     refusal_hooks.register()
+    responses_items.register()
     http_app.register()
     for name, value in _WORKER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)

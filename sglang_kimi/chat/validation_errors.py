@@ -62,7 +62,7 @@ def explain(errors: Sequence[Error], body: Any) -> Explained:
     if (own := _own_message(first)) is not None:
         param = param_of(own)
         return Explained(own, param) if param else Explained(_with_path(path, own), path or None)
-    wanted = " or ".join(dict.fromkeys(_wanted(error) for error in same))
+    wanted = " or ".join(sorted({_wanted(error) for error in same}))
     return Explained(f"{path or 'body'}: want {wanted}, got {_shown(first['input'])}", path or None)
 
 

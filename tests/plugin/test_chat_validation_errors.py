@@ -43,7 +43,7 @@ def explained(**fields):
     ("fields", "param", "text"),
     [
         ({"messages": [{"role": "user"}] * 3 + [{"role": "user", "content": 5}]},
-         "messages[3].content", "want a text or a list, got int 5"),
+         "messages[3].content", "want a list or a text, got int 5"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
          "messages[0].content[0].text", "want a text, got int 5"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]},

@@ -1,5 +1,8 @@
 """What clients are known to send is served, and what differs only in form gives the same prompt."""
 
+import json
+import urllib.request
+
 import pytest
 
 CHAT = "/v1/chat/completions"
@@ -115,6 +118,14 @@ SAME_CHATS = {
     },
 }
 
+
+@pytest.fixture(scope="module")
+def model(client):
+    """Return the served name: `/v1/responses` refuses any other."""
+    with urllib.request.urlopen(f"{client.url}/v1/models", timeout=30) as response:
+        return json.load(response)["data"][0]["id"]
+
+
 BILLED = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch={};"
 MARK = {"cache_control": {"type": "ephemeral"}}
 
@@ -204,3 +215,24 @@ def test_redacted_thinking_of_another_model_is_left_out(client):
         for content in (blocks, blocks[1:])
     ]
     assert counts[0] == counts[1]
+
+
+def test_a_message_of_anthropics_form_may_have_any_role(client):
+    messages = [USER, {"role": "Critic", "content": "c"}]
+    counted = client.post(COUNT, {"model": "m", "messages": messages})["input_tokens"]
+    assert counted == len(prompt_of(client, messages))
+
+
+def test_items_of_responses_reach_the_prompt_as_they_are(client, model):
+    items = [
+        {"role": "developer", "content": "d"},
+        USER,
+        {"type": "function_call", "call_id": "c", "name": "Bash", "arguments": "{broken"},
+        {"type": "function_call_output", "call_id": "c", "output": "r"},
+    ]
+    chat = [{"role": "developer", "content": "d"}, USER]
+    chat += [{"role": "assistant", "tool_calls": [call("c", "{broken")]}]
+    chat += [{"role": "tool", "tool_call_id": "c", "content": "r"}]
+    body = {"model": model, "input": items, "max_output_tokens": 8}
+    usage = client.post("/v1/responses", body)["usage"]
+    assert usage["input_tokens"] == len(prompt_of(client, chat))

@@ -79,7 +79,7 @@ CHATS = {
         "temperature",
         "want a number, got str 'hot'",
     ),
-    "stop": ({"stop": 5}, "stop", "want a text or a list, got int 5"),
+    "stop": ({"stop": 5}, "stop", "want a list or a text, got int 5"),
     "tool": ({"tools": [{"type": "function"}]}, "tools[0].function", "want a value, got nothing"),
     "schema": (
         {"tools": [tool({"type": "object"}), tool(BROKEN)]},
@@ -137,7 +137,7 @@ def test_a_body_that_is_no_json_is_refused(client, path):
 ANTHROPIC = {
     "content": (
         {"messages": [{"role": "user", "content": 5}]},
-        "messages[0].content: want a text or a list, got int 5",
+        "messages[0].content: want a list or a text, got int 5",
     ),
     "block": (
         {"messages": [USER, {"role": "user", "content": [{"type": "text", "text": 5}]}]},
