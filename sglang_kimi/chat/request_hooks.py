@@ -146,6 +146,8 @@ def _check_that_budget_holds() -> None:
 
 def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: Any) -> Any:
     """Take over from a `/v1/messages` request what SGLang's conversion leaves out or changes."""
+    if handler.openai_serving_chat.chat_encoding_spec != ENCODING:
+        return chat_request
     extra = messages_request.model_extra or {}
     for name in _MESSAGES_EXTRAS:
         if name in extra:

@@ -121,7 +121,8 @@ def test_our_field_and_past_arguments_survive_the_conversion_of_a_message(served
         max_thinking_tokens=7,
     )
     chat_request = chat(messages=[USER, {"role": "assistant", "tool_calls": [call]}])
-    request_hooks._carry_messages_fields(chat_request, None, messages_request)
+    anthropic = SimpleNamespace(openai_serving_chat=handler())
+    request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
     assert chat_request.model_extra["max_thinking_tokens"] == 7
     assert chat_request.messages[1].tool_calls[0]["function"]["arguments"] == '{"ö": [1, 2]}'
 
