@@ -8,10 +8,12 @@ model messages are taken as they come, for the codec to check. This has to happe
 HTTP server is imported, which builds its validators from the models once.
 """
 
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import SerializeAsAny, WrapValidator, field_validator, model_validator
+from pydantic_core import core_schema
 
 from sglang_kimi.codec import messages as fields
 from sglang_kimi.seams import require
@@ -61,6 +63,7 @@ def widen() -> None:
     for name in _WITH_MESSAGES:
         _take_any_message(require(name).model_fields["messages"])
     _take_any_role(require("anthropic_message_model"))
+    _refuse_no_objects(require("chat_request_model"))
     for model in [*models, *(require(name) for name in _NESTING)]:
         model.model_rebuild(force=True)
 
@@ -78,6 +81,27 @@ def _take_any_role(message_model: Any) -> None:
     as_it_is: Any = SerializeAsAny
     field.metadata += [as_it_is(), WrapValidator(read)]
     message_model.model_rebuild(force=True)
+
+
+def _refuse_no_objects(request_model: Any) -> None:
+    """Check what the model's own validators call `get` on, which is a 500 where it is no object."""
+
+    def check(value: Any) -> Any:
+        if serving.is_active() and not isinstance(value, request_model):
+            _check_object(value, "body")
+            _check_object(value.get("response_format"), "response_format")
+        return value
+
+    def core_schema_of(cls: Any, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return core_schema.no_info_before_validator_function(check, handler(source))
+
+    request_model.__get_pydantic_core_schema__ = classmethod(core_schema_of)
+
+
+def _check_object(value: Any, field: str) -> None:
+    if not isinstance(value, Mapping) and (value is not None or field == "body"):
+        got = "null" if value is None else f"{type(value).__name__} {reprlib.repr(value)}"
+        raise ValueError(f"{field}: want an object, got {got}")
 
 
 def _take_any_message(field: Any) -> None:

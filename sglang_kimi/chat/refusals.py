@@ -42,11 +42,13 @@ def media_in_messages(messages: Sequence[Any]) -> str | None:
 
 
 def check_blocks(messages: Sequence[Any]) -> None:
-    """Raise ValueError for media in the messages of `/v1/messages`, in tool results too."""
+    """Raise ValueError for media, in tool results too, and nameless calls of `/v1/messages`."""
     for index, message in enumerate(messages):
         blocks = message.content if isinstance(message.content, list) else ()
         for number, block in enumerate(blocks):
             where = f"messages[{index}].content[{number}]"
+            if block.type == "tool_use" and not block.name:
+                raise ValueError(f"{where}.name: want the name of a function, got nothing")
             inner = block.content if block.type == "tool_result" else None
             for at, part in [
                 (where, block),
@@ -65,6 +67,8 @@ def check_items(items: Any) -> None:
         kind = item.get("type")
         if kind not in (None, *_ITEMS):
             raise ValueError(f"{where}.type: want one of {', '.join(_ITEMS)}, got {kind!r}")
+        if kind == "function_call" and not item.get("name"):
+            raise ValueError(f"{where}.name: want the name of a function, got nothing")
         if kind not in (None, "message"):
             continue
         role = item.get("role")

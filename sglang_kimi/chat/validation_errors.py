@@ -58,7 +58,7 @@ def explain(errors: Sequence[Error], body: Any) -> Explained:
     if first["type"] == "json_invalid":
         return Explained(f"body: want JSON, got an error: {_json_error(first)}", None)
     if first["type"] == "missing":
-        return Explained(f"{path}: want a value, got nothing", path)
+        return Explained(f"{path or 'body'}: want a value, got nothing", path or None)
     if (own := _own_message(first)) is not None:
         param = param_of(own)
         return Explained(own, param) if param else Explained(_with_path(path, own), path or None)

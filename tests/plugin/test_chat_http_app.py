@@ -95,6 +95,26 @@ def test_a_wrong_field_is_named_in_anthropics_form(client, is_ours):
     }
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "body: want an object, got list []"),
+        (5, "body: want an object, got int 5"),
+        (chat(response_format="x"), "response_format: want an object, got str 'x'"),
+    ],
+)
+def test_a_body_that_is_no_object_is_no_error_of_the_server(client, monkeypatch, body, message):
+    monkeypatch.setattr(serving, "_is_active", True)
+    answer = client.post("/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+
+
+def test_an_empty_body_is_refused(client, monkeypatch):
+    monkeypatch.setattr(serving, "_is_active", True)
+    answer = client.post("/v1/chat/completions")
+    assert answer.json()["error"]["message"] == "body: want a value, got nothing"
+
+
 def test_an_error_that_the_host_raised_gets_the_form_too(client, is_ours):
     answer = client.post("/v1/responses")
     if not is_ours:

@@ -47,10 +47,19 @@ def test_media_in_a_tool_result_of_anthropics_form_are_named():
         refusals.check_blocks([message([block("text"), result])])
 
 
+def test_a_call_without_a_name_is_named():
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content\[0\]\.name: want the name"):
+        refusals.check_blocks([message([block("tool_use", name="")])])
+
+
 @pytest.mark.parametrize(
     ("item", "text"),
     [
         ({"type": "zzz"}, r"input\[1\]\.type: want one of message, .* got 'zzz'"),
+        (
+            {"type": "function_call", "call_id": "c"},
+            r"input\[1\]\.name: want the name of a function",
+        ),
         ({"content": "a"}, r"input\[1\]\.role: want a role such as user, got nothing"),
         ({"role": "user", "content": 5}, r"input\[1\]\.content: want a text, .*got int 5"),
         ({"role": "user", "content": [{"type": "input_image"}]}, r"input\[1\]\.content\[0\]: want"),
