@@ -11,12 +11,14 @@ import marshal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
 from sglang_kimi.parsers.grammars.schema_check import SchemaError, check_schema
 
 _MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
 _MAX_VERDICTS: Final = 8192  # of about 250 bytes each; a client has some dozens of tools
+_MAX_REFUSAL: Final = 300  # characters: it shows the wrong value, which may be long
 
 
 class _Verdict(NamedTuple):
@@ -69,7 +71,8 @@ class ToolSchemas:
             self._normalize(schema)
             check_schema(schema, "")
         except SchemaError as error:
-            return _Verdict(f"{error.path or '/'}: {error.problem}", _digest(schema) == key)
+            wrong = f"{error.path or '/'}: {error.problem}"
+            return _Verdict(shorten(wrong, _MAX_REFUSAL), _digest(schema) == key)
         except RecursionError:
             return _Verdict("it is nested too deeply", True)
         return _Verdict(None, _digest(schema) == key)

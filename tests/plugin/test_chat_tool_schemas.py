@@ -43,6 +43,10 @@ def test_a_broken_schema_is_named_by_tool_and_place(schema, text):
     assert refused(schema).startswith(begin + text)
 
 
+def test_a_long_wrong_value_is_cut():
+    assert len(refused({"properties": ["x" * 100] * 100})) < 500
+
+
 def test_no_schema_is_no_error():
     assert refused(None) is None
 
