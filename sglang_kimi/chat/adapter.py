@@ -4,7 +4,7 @@ SGLang builds one adapter for each of its chat, responses and tokenize handlers;
 goes through the chat handler. All of them share the process's one history (`history.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
@@ -12,6 +12,7 @@ from sglang.srt.entrypoints.openai.protocol import FunctionResponse, ToolCall
 from sglang.srt.function_call.core_types import ToolCallItem
 from sglang.srt.runtime_context import get_serving
 
+from sglang_kimi.codec import messages as fields
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import (
     ArgumentText,
@@ -76,6 +77,7 @@ class KimiChatAdapter:
         """
         del messages, tools, thinking, image_data
         conversation = request_fields.messages_of(request)
+        _refuse_media(conversation)
         encoded = self._history.encode(
             conversation,
             request_fields.tools_of(request),
@@ -254,3 +256,15 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
             case _:
                 pass
     return reasoning, content, calls
+
+
+def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        for piece in fields.content(message, where):
+            if not isinstance(piece, fields.Text):
+                kind = type(piece).__name__.lower()
+                raise fields.PromptError(
+                    f"{where}.content", "text, as vision is not served yet", kind
+                )

@@ -6,7 +6,6 @@ cache. With an empty ledger the ids are those of `PromptCodec.encode`.
 """
 
 import marshal
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -58,11 +57,6 @@ class ConversationEncoder:
         self.ledger = ledger
         self.cache = PrefixCache(max_cache_bytes)
         self.maker = NodeMaker(codec.vocabulary)
-
-    @property
-    def odd_history(self) -> Counter[str]:
-        """Return how often each of `odd_history.KINDS` was met in what was encoded so far."""
-        return self.maker.odd
 
     def encode(
         self,

@@ -5,6 +5,8 @@ since the model does worse behind it.
 """
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,8 +19,28 @@ KINDS: Final = ("arguments", "result_without_call", "repeated_id", "role")
 _USUAL_ROLES: Final = ("system", "user", "assistant", "tool", "developer")
 
 
-def odd_kinds(turn: Turn, ids: NativeIds) -> Iterator[str]:
-    """Yield the kind of each odd thing in a turn; `ids` stands before it."""
+class OddHistory:
+    """Counts by kind what is odd in the turns that are encoded; thread-safe."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def look_at(self, turn: Turn, ids: NativeIds) -> None:
+        """Count what is odd in a turn; `ids` stands before it."""
+        kinds = list(_odd_kinds(turn, ids))
+        if kinds:
+            with self._lock:
+                self._counts.update(kinds)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Return how often each of KINDS was met."""
+        with self._lock:
+            return Counter(self._counts)
+
+
+def _odd_kinds(turn: Turn, ids: NativeIds) -> Iterator[str]:
     if turn.role not in _USUAL_ROLES:
         yield "role"
     if turn.role == "tool" and not ids.knows(turn.answers):

@@ -128,6 +128,14 @@ def test_a_message_that_cannot_be_rendered_is_named(adapter):
         encode(adapter, request)
 
 
+@pytest.mark.parametrize("kind", ["image_url", "video_url"])
+def test_an_image_or_video_is_refused_while_vision_is_not_served(adapter, kind):
+    part = {"type": kind, kind: {"url": "data:,"}}
+    request = chat(messages=[{"role": "user", "content": [part]}])
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content: want text, as vision is not"):
+        encode(adapter, request)
+
+
 def test_a_whole_answer_is_split_into_its_fields(adapter, vocabulary):
     reasoning, content, calls, finish = adapter.parse_chat_response(
         request=chat(tools=[TOOL]), output_ids=ids(vocabulary), finish_reason=STOP
