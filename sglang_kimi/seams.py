@@ -352,6 +352,59 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/response_hooks.py",
         "OpenAI's clients look for errors under `error`",
     ),
+    "build_responses_error": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses.create_error_response",
+        (
+            "self",
+            "message",
+        ),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "the field that an error is about is named in `param` too",
+    ),
+    "http_app": Seam(
+        "sglang.srt.entrypoints.http_server.app",
+        (),
+        f"{_KIMI_CHAT}/http_app.py",
+        "its handlers give validation errors in pydantic's words; no hook gives headers",
+    ),
+    "response_item": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._normalize_response_message_for_chat",
+        ("message",),
+        f"{_KIMI_CHAT}/responses_items.py",
+        "it relabels developers and drops past arguments that are no object",
+    ),
+    "anthropic_message_model": Seam(
+        f"{_ANTHROPIC}.protocol.AnthropicMessage",
+        (),
+        f"{_KIMI_CHAT}/protocol.py",
+        "roles outside a list are refused, and the prompt format shows any",
+    ),
+    "validate_media": Seam(
+        f"{_CHAT}._validate_media_content",
+        (
+            "self",
+            "request",
+        ),
+        f"{_KIMI_CHAT}/refusal_hooks.py",
+        "messages are as the client sent them, and the part that is no text is named",
+    ),
+    "normalize_schema_types": Seam(
+        "sglang.srt.function_call.utils.normalize_json_schema_types",
+        ("schema",),
+        f"{_KIMI_CHAT}/refusal_hooks.py",
+        "we check tools in SGLang's place, and databases' type names stay allowed",
+    ),
+    "make_response_prompt": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._make_request",
+        (
+            "self",
+            "request",
+            "prev_response",
+            "tokenizer",
+        ),
+        f"{_KIMI_CHAT}/refusal_hooks.py",
+        "the one place between a request of /v1/responses and its stream where a 400 is possible",
+    ),
     "convert_chat_response": Seam(
         f"{_ANTHROPIC}.serving.AnthropicServing._convert_response",
         (

@@ -16,13 +16,14 @@ class SchemaError(ValueError):
     """A schema is broken; the client must mend it (HTTP 400).
 
     tool: the tool's name, or the request's field. path: JSON pointer within the schema, empty for
-    its root.
+    its root. problem: what stands there and what is right.
     """
 
     def __init__(self, tool: str, path: str, problem: str) -> None:
         super().__init__(f"tool {tool!r}, schema at {path or '/'}: {problem}")
         self.tool = tool
         self.path = path
+        self.problem = problem
 
 
 def check_schema(schema: Any, tool: str) -> None:

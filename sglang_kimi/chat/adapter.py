@@ -4,7 +4,6 @@ SGLang builds one adapter for each of its chat, responses and tokenize handlers;
 goes through the chat handler. All of them share the process's one history (`history.py`).
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -30,8 +29,6 @@ from .answer import Answer, AnswerOptions
 from .history import history_of
 from .names import PARSER, vocabulary_of
 from .sse import ChunkFrame, chunk_lines
-
-logger = logging.getLogger(__name__)
 
 
 class ChatHooks(Protocol):
@@ -79,8 +76,6 @@ class KimiChatAdapter:
         not depend on `tool_choice`. `thinking` is ignored: the model has no other mode.
         """
         del messages, tools, thinking, image_data
-        if request_fields.asks_for_instant_mode(request):
-            _warn_of_instant_mode()
         conversation = request_fields.messages_of(request)
         _refuse_media(conversation)
         encoded = self._history.encode(
@@ -273,16 +268,3 @@ def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
                 raise fields.PromptError(
                     f"{where}.content", "text, as vision is not served yet", kind
                 )
-
-
-_is_warned = False
-
-
-def _warn_of_instant_mode() -> None:
-    global _is_warned
-    if not _is_warned:
-        _is_warned = True
-        logger.warning(
-            "A client asked for an answer without thinking. This model always thinks: the request "
-            "is served with thinking, which never appears in its content. Said once."
-        )

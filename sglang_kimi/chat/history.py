@@ -51,6 +51,7 @@ class History:
         )
         self._metrics.count_prompt(encoded, time.perf_counter() - start)
         self._metrics.count_ledger(self.ledger)
+        self._metrics.count_odd_history(self._encoder.maker.odd.counts)
         if self._is_recording and not continue_final_message:
             scope.turn = Turn(self, encoded.token_ids, scope.origin)
         return encoded

@@ -81,7 +81,13 @@ class PromptMetrics:
             "From a request's messages to its prompt's token ids",
             buckets=_BUILD_BUCKETS_S,
         )
+        self._odd = prometheus_client.Counter(
+            f"{_PREFIX}odd_history",
+            "Things in histories that clients made by cutting or rewriting them",
+            ["kind"],
+        )
         self._seen: Counter[str] = Counter()
+        self._seen_odd: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def count_prompt(self, prompt: Prompt, seconds: float) -> None:
@@ -100,6 +106,14 @@ class PromptMetrics:
                 metric.inc(max(0, now[key] - self._seen[key]))
             self._seen = now
         self._ledger_bytes.set(ledger.num_bytes)
+
+    def count_odd_history(self, kinds: Counter[str]) -> None:
+        """Take over what was odd in the process's histories since the last call, by kind."""
+        with self._lock:
+            now = Counter(kinds)
+            for kind, number in (now - self._seen_odd).items():
+                self._odd.labels(kind).inc(number)
+            self._seen_odd = now
 
 
 @cache

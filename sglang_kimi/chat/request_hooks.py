@@ -1,18 +1,22 @@
 """What SGLang's handlers do otherwise for our model, from request to sampling parameters."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sglang.srt.runtime_context import get_exec, get_serving
 
 from sglang_kimi.seams import hook
 
-from . import request_fields, serving
+from . import refusal_hooks, refusals, request_fields, serving, thinking_switches
 from .grammar_key import FIRST_CALL_INDEX, next_call_index
 from .names import ENCODING, GRAMMAR_BACKEND, is_kimi
 
-_MESSAGES_EXTRAS: Final = (request_fields.MAX_THINKING_TOKENS, "prompt_cache_key")
+_MESSAGES_EXTRAS: Final = (
+    request_fields.MAX_THINKING_TOKENS,
+    "prompt_cache_key",
+    *thinking_switches.FIELDS,
+)
 """Fields of ours and of other APIs that a `/v1/messages` request may have too."""
 
 _CACHE_KEYS: Final = ("cache_salt", "extra_key")
@@ -65,18 +69,37 @@ def _switch_thinking(
         request.chat_template_kwargs = {**kwargs, "thinking": False}
 
 
-def _validate_chat_request(validate: Callable[..., Any], handler: Any, request: Any) -> Any:
-    """Lower a token limit that is larger than the context instead of refusing it.
+def _validate_chat_request(
+    validate: Callable[..., str | None], handler: Any, request: Any
+) -> str | None:
+    """Check tools by our rules, and lower a token limit over the context instead of refusing it.
 
     Kimi's own client asks for the whole window; what really is left is known with the prompt.
     """
-    if handler.chat_encoding_spec == ENCODING:
-        context_length = handler.tokenizer_manager.context_len
-        for field in ("max_completion_tokens", "max_tokens"):
-            limit = getattr(request, field)
-            if limit is not None and limit > context_length:
-                setattr(request, field, context_length)
-    return validate(handler, request)
+    if handler.chat_encoding_spec != ENCODING:
+        return validate(handler, request)
+    context_length = handler.tokenizer_manager.context_len
+    for field in ("max_completion_tokens", "max_tokens"):
+        limit = getattr(request, field)
+        if limit is not None and limit > context_length:
+            setattr(request, field, context_length)
+    schemas = list(refusals.schemas_of(request.tools or ()))
+    wrong = refusal_hooks.tool_schemas().refusal(schemas)
+    if wrong is not None:
+        return wrong
+    return _without_schemas(request.tools or (), lambda: validate(handler, request))
+
+
+def _without_schemas(tools: Sequence[Any], call: Callable[[], str | None]) -> str | None:
+    """Return what `call` does while the tools' schemas, checked already, are put aside."""
+    schemas = [tool.function.parameters for tool in tools]
+    for tool in tools:
+        tool.function.parameters = None
+    try:
+        return call()
+    finally:
+        for tool, schema in zip(tools, schemas, strict=True):
+            tool.function.parameters = schema
 
 
 def _limit_to_room(manager: Any, obj: Any, input_ids: Any) -> None:
@@ -123,6 +146,8 @@ def _check_that_budget_holds() -> None:
 
 def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: Any) -> Any:
     """Take over from a `/v1/messages` request what SGLang's conversion leaves out or changes."""
+    if handler.openai_serving_chat.chat_encoding_spec != ENCODING:
+        return chat_request
     extra = messages_request.model_extra or {}
     for name in _MESSAGES_EXTRAS:
         if name in extra:
@@ -156,4 +181,4 @@ def _restore_tool_inputs(chat_request: Any, messages_request: Any) -> None:
         for call in message.tool_calls or ()
     ]
     for call, value in zip(calls, inputs, strict=True):
-        call.function.arguments = json.dumps(value or {}, ensure_ascii=False)
+        call["function"]["arguments"] = json.dumps(value or {}, ensure_ascii=False)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ from fastapi.responses import ORJSONResponse
 
 from sglang_kimi.seams import hook, require
 
-from . import serving
+from . import refusals, serving
 from .names import ENCODING, is_kimi
+from .validation_errors import param_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ def register() -> None:
     hook("build_chat_response", _add_reasoning, "after")
     hook("build_usage", _add_cached_tokens, "after")
     hook("build_error", _nest_error, "after")
+    hook("build_responses_error", _nest_error, "after")
     hook("convert_chat_response", _leave_out_cut_calls, "around")
 
 
@@ -61,13 +64,18 @@ def _add_cached_tokens(usage: Any, *_: Any, **__: Any) -> Any:
 
 
 def _nest_error(response: Any, handler: Any, *_: Any, **__: Any) -> Any:
-    """Put a flat error under `error`, where OpenAI's clients look for it."""
+    """Put a flat error under `error`, where OpenAI's clients look for it, and name its field."""
     if not is_kimi(handler.tokenizer_manager.model_config.hf_config):
         return response
-    error = orjson.loads(response.body)
-    if "error" in error:
-        return response
+    body = orjson.loads(response.body)
+    error = body.get("error", body)
     error.pop("object", None)
+    error["message"] = error["message"].strip()  # /v1/responses appends an error's cause
+    if response.status_code == HTTPStatus.BAD_REQUEST:
+        error["type"] = "invalid_request_error"
+        error["param"] = error.get("param") or param_of(error["message"])
+        if error["message"].startswith(refusals.TOO_LONG):
+            error["code"] = "context_length_exceeded"
     return ORJSONResponse(content={"error": error}, status_code=response.status_code)
 
 

@@ -11,4 +11,8 @@ load_plugins()
 
 from sglang.srt.entrypoints.http_server import app  # noqa: E402
 
+from . import http_app  # noqa: E402
+
+http_app.install(app)
+
 __all__ = ["app"]

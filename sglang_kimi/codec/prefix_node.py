@@ -14,6 +14,7 @@ from sglang_kimi.parsers.vocabulary import TURN_END
 
 from .cuts import TextCuts
 from .ledger import IdsDigest
+from .odd_history import OddHistory
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
 from .turns import Turn
@@ -78,6 +79,7 @@ class NodeMaker:
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Prepare the numbers that all segments share."""
         self.vocabulary = vocabulary
+        self.odd = OddHistory()
         self._numbers = list(range(vocabulary.size))
 
     def declaration(self, key: Hashable, tools: Sequence[Mapping[str, Any]] | None) -> PrefixNode:
@@ -100,6 +102,7 @@ class NodeMaker:
         is_open: bool,
     ) -> PrefixNode:
         """Return the segment of a message, encoded; `ids` goes on behind it."""
+        self.odd.look_at(turn, ids)
         cuts = parent.cuts.copy()
         writer = PromptWriter(self.vocabulary, cuts)
         shown = _ShownIds(ids)

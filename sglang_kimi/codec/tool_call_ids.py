@@ -104,6 +104,10 @@ class NativeIds:
             return original
         return self._answered[original]
 
+    def knows(self, original: str) -> bool:
+        """Say whether a call before had the client's id `original`."""
+        return original in self._unanswered or original in self._answered
+
     def follow_calls(
         self, originals: Sequence[str], natives: Sequence[str], next_index: int | None = None
     ) -> None:

@@ -111,7 +111,7 @@ def test_disabled_thinking_is_let_through_for_our_model_only():
     assert calls == [False]
 
 
-def test_our_field_and_past_arguments_survive_the_conversion_of_a_message():
+def test_our_field_and_past_arguments_survive_the_conversion_of_a_message(served):
     turn = [{"type": "tool_use", "id": "t", "name": "f", "input": {"ö": [1, 2]}}]
     call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages_request = AnthropicMessagesRequest(
@@ -121,9 +121,10 @@ def test_our_field_and_past_arguments_survive_the_conversion_of_a_message():
         max_thinking_tokens=7,
     )
     chat_request = chat(messages=[USER, {"role": "assistant", "tool_calls": [call]}])
-    request_hooks._carry_messages_fields(chat_request, None, messages_request)
+    anthropic = SimpleNamespace(openai_serving_chat=handler())
+    request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
     assert chat_request.model_extra["max_thinking_tokens"] == 7
-    assert chat_request.messages[1].tool_calls[0].function.arguments == '{"ö": [1, 2]}'
+    assert chat_request.messages[1].tool_calls[0]["function"]["arguments"] == '{"ö": [1, 2]}'
 
 
 def test_cached_tokens_stand_at_the_top_of_usage_whole_and_streamed(served):
@@ -145,8 +146,46 @@ def test_errors_are_nested_for_our_model_only():
     nested = response_hooks._nest_error(answer, handler())
     assert nested.status_code == 400
     assert json.loads(nested.body)["error"]["message"] == "no"
-    assert response_hooks._nest_error(nested, handler()) is nested
+    assert response_hooks._nest_error(nested, handler()).body == nested.body
     assert response_hooks._nest_error(answer, handler(config=OTHER)) is answer
+
+
+def error_of(message, status=400):
+    flat = {"message": message, "type": "x", "param": None, "code": status}
+    answer = ORJSONResponse(content=flat, status_code=status)
+    return json.loads(response_hooks._nest_error(answer, handler()).body)["error"]
+
+
+def test_an_error_names_its_field_and_a_prompt_without_room_has_openais_code():
+    error = error_of("messages[3].content: want a text, got int 5 ")
+    assert error["message"] == "messages[3].content: want a text, got int 5"
+    assert (error["param"], error["type"]) == ("messages[3].content", "invalid_request_error")
+    assert error_of("prompt is too long: 9 tokens > 7 maximum")["code"] == "context_length_exceeded"
+    assert error_of("no such model", 404) == {
+        "message": "no such model", "type": "x", "param": None, "code": 404
+    }  # fmt: skip
+
+
+def test_schemas_are_checked_by_us_and_put_back_after_the_hosts_own_checks(served):
+    seen = []
+    draft4 = {"type": "object", "properties": {"n": {"minimum": 0, "exclusiveMinimum": True}}}
+    request = chat(tools=[{"type": "function", "function": {"name": "f", "parameters": draft4}}])
+
+    def validate(_, request):
+        seen.append(request.tools[0].function.parameters)
+
+    assert request_hooks._validate_chat_request(validate, handler(), request) is None
+    assert (seen, request.tools[0].function.parameters) == ([None], draft4)
+    request_hooks._validate_chat_request(validate, handler(spec=None), request)
+    assert seen[1] == draft4
+
+
+def test_a_broken_schema_is_refused_before_the_hosts_checks(served):
+    broken = {"type": "object", "properties": {"a": {"type": 5}}}
+    request = chat(tools=[{"type": "function", "function": {"name": "f", "parameters": broken}}])
+    wrong = request_hooks._validate_chat_request(None, handler(), request)
+    assert wrong.startswith("tools[0].function.parameters: want a JSON schema")
+    assert "/properties/a/type: got 5" in wrong
 
 
 @pytest.mark.parametrize(

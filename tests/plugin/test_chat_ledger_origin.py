@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sglang_kimi.chat import protocol
+from sglang_kimi.chat.names import ENCODING
 from sglang_kimi.chat.origin import origin_of
 from sglang_kimi.chat.response_chains import ResponseChains
 
@@ -38,7 +39,9 @@ def tokenize(**fields):
 def from_messages(**fields):
     """Return the chat request that SGLang and our hook make of a `/v1/messages` request."""
     request = AnthropicMessagesRequest(model="m", max_tokens=1, messages=[USER], **fields)
-    return request_hooks._carry_messages_fields(chat(), None, request)
+    chat_handler = SimpleNamespace(chat_encoding_spec=ENCODING)
+    handler = SimpleNamespace(openai_serving_chat=chat_handler)
+    return request_hooks._carry_messages_fields(chat(), handler, request)
 
 
 ALL = (chat, responses, tokenize, from_messages)
