@@ -9,7 +9,16 @@ from pathlib import Path
 
 from sglang_kimi.launch.server_process import ServerError
 
-from . import cost_part, loops_part, pages_part, plot, reuse_part, thinking_part
+from . import (
+    cost_part,
+    injection_part,
+    loops_part,
+    pages_part,
+    plot,
+    reuse_part,
+    soak_part,
+    thinking_part,
+)
 from .scripted_agent import ScriptError
 from .workshop import Workshop
 
@@ -34,6 +43,8 @@ PARTS = (
     Part("loops", "equal agents with other thoughts: whose stand in a prompt", loops_part.run),
     Part("thinking", "the model card's demo of preserved thinking", thinking_part.run),
     Part("pages", "the same loops with --page-size 64: what each turn loses", pages_part.run),
+    Part("injection", "clients' texts that spell control tokens, way by way", injection_part.run),
+    Part("soak", "ten thousand conversations within small limits", soak_part.run),
 )
 """In the order in which they run."""
 
