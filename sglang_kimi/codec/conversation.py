@@ -30,6 +30,7 @@ class EncodedConversation:
     """A prompt and how it came about.
 
     token_ids:                    the prompt, the generation prompt included.
+    digest:                       of `token_ids`, as the ledger records a turn by.
     history_call_ids:             ids of its calls in order, as the answer's parser needs them.
     num_spliced_tokens:           ids that were put back as they were generated.
     num_restored_thinking_tokens: those of them that are thinking which the client did not send.
@@ -37,6 +38,7 @@ class EncodedConversation:
     """
 
     token_ids: list[int]
+    digest: bytes
     history_call_ids: list[str]
     num_spliced_tokens: int
     num_restored_thinking_tokens: int
@@ -146,12 +148,15 @@ class _Walk:
                 num_restored += node.num_restored_tokens
         if is_open:
             self._expect_rest()
+            digest = self._path[-1].digest.value()
         else:
-            token_ids += self._maker.opening(self._path[-1]).token_ids
+            opening = self._maker.opening(self._path[-1])
+            token_ids += opening.token_ids
+            digest = opening.prompt_digest
         self._ledger.touch(entries)
         self._cache.use(self._keys)
         return EncodedConversation(
-            token_ids, call_ids, num_spliced, num_restored, self._num_cached_tokens
+            token_ids, digest, call_ids, num_spliced, num_restored, self._num_cached_tokens
         )
 
     def _expect_rest(self) -> None:
