@@ -1,13 +1,13 @@
-"""Times one chat request's way to its prompt, in SGLang's own handler: with our encoding and without.
+"""Times a chat request's way to its prompt in SGLang's own handler, with our encoding and without.
 
-`python -P -m sglang_kimi.chat.prompt_cost FOLDER TEMPLATE` reads steps from standard input, one JSON
-object a line, and answers each with its times. No engine runs. For `sglang-kimi bench codec`, which
-must not import SGLang itself.
+`python -P -m sglang_kimi.chat.prompt_cost FOLDER TEMPLATE` reads steps from standard input, one
+JSON object a line, and answers each with its times. No engine runs. For `sglang-kimi bench codec`,
+which must not import SGLang itself.
 
 step:   {"body": a body of /v1/chat/completions, "output_ids": what the model generates then}
 answer: {"num_tokens", "ours": TIMES, "stock": TIMES}, TIMES with seconds under "parse" (pydantic),
-        "check" (SGLang's check of the request), "build" (the request to its prompt's ids) and "rest"
-        (grammar and sampling parameters around that)
+        "check" (SGLang's check of the request), "build" (the request to its prompt's ids) and
+        "rest" (grammar and sampling parameters around that)
 """
 
 import json

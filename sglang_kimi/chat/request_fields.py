@@ -63,9 +63,10 @@ def messages_of(request: Any) -> list[dict[str, Any]]:
     """
     messages: list[dict[str, Any]] = []
     for message in request.messages:
-        fields = message.model_dump(exclude_unset=True)
+        fields = _set_fields(message)
         fields["role"] = message.role
-        _read_reasoning_details(fields)
+        if "reasoning_details" in fields:
+            _read_reasoning_details(fields)
         if messages and _is_rest_of_turn(messages[-1], fields):
             messages[-1]["tool_calls"] = [
                 *(messages[-1].get("tool_calls") or ()),
@@ -81,7 +82,7 @@ def tools_of(request: Any) -> list[dict[str, Any]]:
 
     Takes chat tools and the flat ones of `/v1/responses`.
     """
-    return [_tool(tool.model_dump()) for tool in getattr(request, "tools", None) or ()]
+    return [_tool(tool) for tool in getattr(request, "tools", None) or ()]
 
 
 def history_call_ids(request: Any) -> Sequence[str]:
@@ -116,6 +117,28 @@ def _extra(model: Any) -> Mapping[str, Any]:
     return extra or {}
 
 
+def _set_fields(model: Any) -> dict[str, Any]:
+    """Return the fields that a client set, as `model_dump(exclude_unset=True)` would.
+
+    This runs over the whole history at every request, and texts are all that most of it holds.
+    """
+    declared = model.__dict__
+    names = model.model_fields_set
+    fields = {name: declared[name] for name in declared if name in names}
+    if model.model_extra:
+        fields.update(model.model_extra)
+    for name, value in fields.items():
+        if type(value) is not str and value is not None:
+            fields[name] = _plain(value)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return _set_fields(value) if hasattr(value, "model_fields_set") else value
+
+
 def _check_count(value: Any, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{field}: want a non-negative integer, got {value!r}")
@@ -146,10 +169,15 @@ def _is_rest_of_turn(turn: Mapping[str, Any], fields: Mapping[str, Any]) -> bool
     )
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: value for key, value in tool.items() if value is not None}
-    function = fields.get("function")
-    if not isinstance(function, Mapping):
-        function = {key: fields.get(key) for key in ("name", "description", "parameters")}
-        fields = {"type": "function"}
-    return {**fields, "function": {k: v for k, v in function.items() if v is not None}}
+def _tool(tool: Any) -> dict[str, Any]:
+    function = getattr(tool, "function", None)
+    if function is None:
+        names = ("name", "description", "parameters")
+        flat = {name: getattr(tool, name, None) for name in names}
+        return {"type": "function", "function": _without_none(flat)}
+    return {**_without_none(tool.__dict__), "function": _without_none(function.__dict__)}
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # SGLang notes in `key_order` how the client wrote a function; no client sends such a field.
+    return {k: v for k, v in fields.items() if v is not None and k != "key_order"}

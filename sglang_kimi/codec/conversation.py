@@ -6,11 +6,14 @@ cache. With an empty ledger the ids are those of `PromptCodec.encode`.
 """
 
 import marshal
-from collections.abc import Hashable, Mapping, Sequence
+import threading
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from . import messages as fields
+from .choices import Choices
 from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
 from .prefix_cache import PrefixCache
 from .prefix_node import NodeMaker, PrefixNode
@@ -21,7 +24,6 @@ from .tool_call_ids import NativeIds
 from .turns import Turn, read_turn
 
 _MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
-_CHOICE_BYTES: Final = 300  # objects, beside the texts of the key
 _NOBODY: Final = Origin()
 
 
@@ -57,8 +59,9 @@ class ConversationEncoder:
     ) -> None:
         """Encode as `codec` does, with the turns of `ledger`; the cache takes `max_cache_bytes`."""
         self.ledger = ledger
-        self.cache = PrefixCache(max_cache_bytes)
+        self.cache: PrefixCache[PrefixNode] = PrefixCache(max_cache_bytes)
         self.maker = NodeMaker(codec.vocabulary)
+        self._choosing = threading.Lock()
 
     def encode(
         self,
@@ -82,14 +85,27 @@ class ConversationEncoder:
             walk.step(message, f"messages[{index}]", is_open=index == open_index)
         return walk.finish(is_open=continue_final_message)
 
+    def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
+        """Return what was decided behind a prompt among just these candidates."""
+        choices = node.choices
+        if choices is not None and choices.version == candidates.version:
+            return choices
+        with self._choosing:
+            before = node.choices
+            if before is not None and before.version == candidates.version:
+                return before
+            node.choices = choices = Choices(candidates, before)
+            self.cache.grow(node, choices.num_bytes - (before.num_bytes if before else 0))
+        return choices
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What was decided for a message among certain candidates; serial 0: none of them."""
-
-    key: Hashable
-    serial: int
-    num_bytes: int
+    @contextmanager
+    def changing(self, node: PrefixNode, choices: Choices) -> Iterator[None]:
+        """Let one thread at a time change choices, and count what they then take."""
+        with self._choosing:
+            num_bytes = choices.num_bytes
+            yield
+            if node.choices is choices:  # not replaced meanwhile
+                self.cache.grow(node, choices.num_bytes - num_bytes)
 
 
 class _Walk:
@@ -101,36 +117,40 @@ class _Walk:
         tools: Sequence[Mapping[str, Any]] | None,
         origin: Origin,
     ) -> None:
+        self._encoder = encoder
         self._ledger, self._cache, self._maker = encoder.ledger, encoder.cache, encoder.maker
         self._tools = tools
         self._origin = origin
         self._ids: NativeIds | None = None  # made at the first segment that has to be encoded
         self._num_cached_tokens = 0
-        self._keys: list[Hashable] = []
         self._path: list[PrefixNode] = []
         key = (origin.tenant, _tools_key(tools))
-        if not self._revisit(key):
-            self._visit(self._maker.declaration(key, tools))
+        node = self._cache.find(self._cache.root, key)
+        if node is None:
+            node = self._cache.add(self._cache.root, self._maker.declaration(key, tools))
+        else:
+            self._num_cached_tokens += len(node.token_ids)
+        self._path.append(node)
 
     def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
         """Go on behind a message."""
         turn = read_turn(message, where)
-        entry_serial, candidates = 0, None
+        serial, candidates = 0, None
         if turn.role == "assistant":
             candidates = self._candidates()
             if candidates is not None:
-                entry_serial = self._chosen(turn, candidates)
-        parent = self._path[-1]
-        key = (parent.serial, turn, entry_serial, is_open)
+                turn, serial = self._chosen(turn, candidates)
+        key = (turn, serial, is_open)
         if self._revisit(key):
             return
-        if candidates is not None and entry_serial:
-            entry = next(e for e in candidates.entries if e.serial == entry_serial)
-            if self._put_back(key, entry, turn, is_open=is_open):
+        if candidates is not None and serial:
+            entry = next(e for e in candidates.entries if e.serial == serial)
+            if self._put_back(key, entry, turn, candidates, is_open=is_open):
                 return
         elif turn.role == "assistant" and candidates is None:
             self._ledger.count("misses")
         ids = self._native_ids()
+        parent = self._path[-1]
         self._visit(self._maker.message(key, parent, message, where, turn, ids, is_open=is_open))
 
     def finish(self, *, is_open: bool) -> EncodedConversation:
@@ -141,20 +161,22 @@ class _Walk:
         entries: list[int] = []
         for node in self._path:
             token_ids += node.token_ids
-            call_ids += node.shown_ids
+            if node.shown_ids:
+                call_ids += node.shown_ids
             if node.entry_serial:
                 entries.append(node.entry_serial)
                 num_spliced += node.num_spliced_tokens
                 num_restored += node.num_restored_tokens
+        last = self._path[-1]
         if is_open:
             self._expect_rest()
-            digest = self._path[-1].digest.value()
+            digest = last.digest.value()
         else:
-            opening = self._maker.opening(self._path[-1])
+            opening = self._maker.opening(last)
             token_ids += opening.token_ids
             digest = opening.prompt_digest
         self._ledger.touch(entries)
-        self._cache.use(self._keys)
+        self._cache.use(last)
         return EncodedConversation(
             token_ids, digest, call_ids, num_spliced, num_restored, self._num_cached_tokens
         )
@@ -172,21 +194,17 @@ class _Walk:
 
     def _revisit(self, key: Hashable) -> bool:
         """Go on behind a segment that the cache holds, if it does."""
-        node = self._cache.get(PrefixNode, key)
+        node = self._cache.find(self._path[-1], key)
         if node is None:
             return False
         self._num_cached_tokens += len(node.token_ids)
         if self._ids is not None:
             node.replay(self._ids)
-        self._append(node)
+        self._path.append(node)
         return True
 
     def _visit(self, node: PrefixNode) -> None:
-        self._append(self._cache.add(node.key, node))
-
-    def _append(self, node: PrefixNode) -> None:
-        self._path.append(node)
-        self._keys.append(node.key)
+        self._path.append(self._cache.add(self._path[-1], node))
 
     def _native_ids(self) -> NativeIds:
         if self._ids is None:
@@ -201,15 +219,19 @@ class _Walk:
         opening = self._maker.opening(self._path[-1])
         return self._ledger.find(self._origin.tenant, opening.prompt_digest)
 
-    def _chosen(self, turn: Turn, candidates: Candidates) -> int:
-        """Return the serial of the entry that the message is, 0 if none or several may be meant."""
-        key = (self._path[-1].serial, turn, self._origin.hint, candidates.version)
-        choice = self._cache.get(_Choice, key)
+    def _chosen(self, turn: Turn, candidates: Candidates) -> tuple[Turn, int]:
+        """Return the turn and the serial of the entry that it is.
+
+        The serial is 0 if it is none or several may be meant.
+        """
+        choices = self._encoder.choices_behind(self._path[-1], candidates)
+        choice = choices.find(turn, self._origin.hint)
         if choice is None:
             serial = self._choose(turn, candidates)
-            choice = self._cache.add(key, _Choice(key, serial, _CHOICE_BYTES + turn.num_bytes))
-        self._keys.append(choice.key)
-        return choice.serial
+            choice = (turn, serial)
+            with self._encoder.changing(self._path[-1], choices):
+                choices.add(turn, self._origin.hint, serial)
+        return choice
 
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
         hint, entries = self._origin.hint, candidates.entries
@@ -217,7 +239,7 @@ class _Walk:
         # Two names that clients gave are two conversations: one's thinking must not become the
         # other's, not even where the own turn was put out and the look-alike is the only one left.
         possible = [entry for entry in entries if not self._origin.excludes(entry)]
-        matches = self._matches(turn, own) or self._matches(turn, possible)
+        matches = self._matches(turn, own, candidates) or self._matches(turn, possible, candidates)
         if not matches:
             self._ledger.count("misses")
             return 0
@@ -227,42 +249,50 @@ class _Walk:
         self._ledger.count("hits")
         return matches[0].serial
 
-    def _matches(self, turn: Turn, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    def _matches(
+        self, turn: Turn, entries: Sequence[LedgerEntry], candidates: Candidates
+    ) -> list[LedgerEntry]:
         """Return the first entry that the message is, and the first other one that it may be."""
         matches: list[LedgerEntry] = []
         for entry in entries:
             if matches and entry.token_ids == matches[0].token_ids:
                 continue
-            if self._generated(entry).is_returned_as(turn):
+            if self._generated(entry, candidates).is_returned_as(turn):
                 matches.append(entry)
                 if len(matches) > 1:
                     break
         return matches
 
-    def _generated(self, entry: LedgerEntry) -> GeneratedTurn:
-        key = (self._path[-1].serial, entry.serial, "generated")
-        held = self._cache.get(GeneratedTurn, key)
+    def _generated(self, entry: LedgerEntry, candidates: Candidates) -> GeneratedTurn:
+        choices = self._encoder.choices_behind(self._path[-1], candidates)
+        held = choices.generated(entry.serial)
         if held is None:
-            call_ids = [call_id for node in self._path for call_id in node.shown_ids]
-            held = self._cache.add(
-                key,
-                read_generated(
-                    self._maker.vocabulary,
-                    entry.token_ids,
-                    tools=self._tools,
-                    history_call_ids=call_ids,
-                ),
+            held = read_generated(
+                self._maker.vocabulary,
+                entry.token_ids,
+                tools=self._tools,
+                history_call_ids=[i for node in self._path for i in node.shown_ids],
             )
+            with self._encoder.changing(self._path[-1], choices):
+                choices.add_generated(entry.serial, held)
         return held
 
-    def _put_back(self, key: Hashable, entry: LedgerEntry, turn: Turn, *, is_open: bool) -> bool:
+    def _put_back(
+        self,
+        key: Hashable,
+        entry: LedgerEntry,
+        turn: Turn,
+        candidates: Candidates,
+        *,
+        is_open: bool,
+    ) -> bool:
         """Go on behind a turn as it was generated; False if it cannot be left open."""
         put_back = continued if is_open else spliced
         closed = put_back(self._maker.vocabulary, entry.token_ids)
         if closed is None:
             return False
         token_ids, num_generated = closed
-        shown_ids = self._generated(entry).call_ids
+        shown_ids = self._generated(entry, candidates).call_ids
         node = self._maker.generated(key, self._path[-1], token_ids, turn, shown_ids)
         node.entry_serial = entry.serial
         node.num_spliced_tokens = num_generated

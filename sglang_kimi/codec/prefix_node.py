@@ -6,14 +6,15 @@ only, so conversations share the segments that they have in common.
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sglang_kimi.parsers.vocabulary import TURN_END
 
+from .choices import Choices
 from .cuts import TextCuts
 from .ledger import IdsDigest
+from .prefix_cache import CachedNode
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
 from .turns import Turn
@@ -24,8 +25,6 @@ _NODE_BYTES: Final = 1600
 _ID_BYTES: Final = 8
 """A reference: the numbers themselves are shared by all segments."""
 
-_serials = count(1)
-
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -35,8 +34,7 @@ class Opening:
     prompt_digest: bytes
 
 
-@dataclass(slots=True, eq=False)
-class PrefixNode:
+class PrefixNode(CachedNode):
     """A segment and the state behind it; never changed once its maker has given it away.
 
     cuts, digest:           of the whole prefix, this segment included.
@@ -47,22 +45,46 @@ class PrefixNode:
     entry_serial:           the ledger's entry that was put back here, 0 if none.
     num_spliced_tokens:     ids that came from that entry.
     num_restored_tokens:    those of them that are thinking which the client did not send.
+    opening:                the generation prompt behind it, made when first asked for.
+    choices:                what was decided for the assistant turns behind it, if anything was.
     """
 
-    key: Hashable
-    token_ids: tuple[int, ...]
-    cuts: TextCuts
-    digest: IdsDigest
-    num_bytes: int
-    returned_ids: tuple[str, ...] = ()
-    shown_ids: tuple[str, ...] = ()
-    next_index: int | None = None
-    answers: str | None = None
-    entry_serial: int = 0
-    num_spliced_tokens: int = 0
-    num_restored_tokens: int = 0
-    opening: Opening | None = None  # made when first asked for
-    serial: int = field(default_factory=_serials.__next__)
+    __slots__ = (
+        "answers",
+        "choices",
+        "cuts",
+        "digest",
+        "entry_serial",
+        "next_index",
+        "num_restored_tokens",
+        "num_spliced_tokens",
+        "opening",
+        "returned_ids",
+        "shown_ids",
+        "token_ids",
+    )
+
+    def __init__(
+        self,
+        key: Hashable,
+        token_ids: tuple[int, ...],
+        cuts: TextCuts,
+        digest: IdsDigest,
+        num_bytes: int,
+    ) -> None:
+        super().__init__(key, num_bytes)
+        self.token_ids = token_ids
+        self.cuts = cuts
+        self.digest = digest
+        self.returned_ids: tuple[str, ...] = ()
+        self.shown_ids: tuple[str, ...] = ()
+        self.next_index: int | None = None
+        self.answers: str | None = None
+        self.entry_serial = 0
+        self.num_spliced_tokens = 0
+        self.num_restored_tokens = 0
+        self.opening: Opening | None = None
+        self.choices: Choices | None = None
 
     def replay(self, ids: NativeIds) -> None:
         """Let `ids`, which stands before this segment, go on behind it."""

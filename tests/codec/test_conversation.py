@@ -96,14 +96,14 @@ def test_ids_are_counted_on_where_another_thread_was_quicker(
     function = {"name": "f", "arguments": "{}"}
     calls = [{"role": "assistant", "tool_calls": [{"id": i, "function": function}]} for i in "xyz"]
     encoder.encode(calls[:2], None)
-    held = encoder.cache.get
+    held = encoder.cache.find
     seen: list[Any] = []
 
-    def get(kind: Any, key: Any) -> Any:  # the first message seems not to be there yet
+    def find(parent: Any, key: Any) -> Any:  # the first message seems not to be there yet
         seen.append(key)
-        return None if len(seen) == 2 else held(kind, key)
+        return None if len(seen) == 2 else held(parent, key)
 
-    monkeypatch.setattr(encoder.cache, "get", get)
+    monkeypatch.setattr(encoder.cache, "find", find)
     encoded = encoder.encode(calls, None)
     assert encoded.token_ids == plain(small, calls, None)
     assert encoded.num_cached_tokens > 0
