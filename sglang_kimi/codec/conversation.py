@@ -61,7 +61,7 @@ class ConversationEncoder:
         self.ledger = ledger
         self.cache: PrefixCache[PrefixNode] = PrefixCache(max_cache_bytes)
         self.maker = NodeMaker(codec.vocabulary)
-        self._choosing = threading.Lock()
+        self._lock = threading.Lock()
 
     def encode(
         self,
@@ -82,7 +82,9 @@ class ConversationEncoder:
             check_continuable(messages)
         open_index = len(messages) - 1 if continue_final_message else -1
         for index, message in enumerate(messages):
-            walk.step(message, f"messages[{index}]", is_open=index == open_index)
+            is_open = index == open_index
+            if is_open or not walk.follow(message):
+                walk.step(message, f"messages[{index}]", is_open=is_open)
         return walk.finish(is_open=continue_final_message)
 
     def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
@@ -90,7 +92,7 @@ class ConversationEncoder:
         choices = node.choices
         if choices is not None and choices.version == candidates.version:
             return choices
-        with self._choosing:
+        with self._lock:
             before = node.choices
             if before is not None and before.version == candidates.version:
                 return before
@@ -98,10 +100,28 @@ class ConversationEncoder:
             self.cache.grow(node, choices.num_bytes - (before.num_bytes if before else 0))
         return choices
 
+    def take_ids(self, node: PrefixNode) -> NativeIds | None:
+        """Return the naming of ids that was left behind a prefix, for one to go on with."""
+        if node.native_ids is None:
+            return None
+        with self._lock:
+            ids, node.native_ids = node.native_ids, None
+        if ids is not None:
+            self.cache.grow(node, -ids.num_bytes)
+        return ids
+
+    def leave_ids(self, node: PrefixNode, ids: NativeIds) -> None:
+        """Leave the naming of ids behind a prefix; nobody may use it any more but who takes it."""
+        self.cache.grow(node, ids.num_bytes)
+        with self._lock:
+            before, node.native_ids = node.native_ids, ids
+        if before is not None:
+            self.cache.grow(node, -before.num_bytes)
+
     @contextmanager
     def changing(self, node: PrefixNode, choices: Choices) -> Iterator[None]:
         """Let one thread at a time change choices, and count what they then take."""
-        with self._choosing:
+        with self._lock:
             num_bytes = choices.num_bytes
             yield
             if node.choices is choices:  # not replaced meanwhile
@@ -132,6 +152,16 @@ class _Walk:
             self._num_cached_tokens += len(node.token_ids)
         self._path.append(node)
 
+    def follow(self, message: Mapping[str, Any]) -> bool:
+        """Go on behind a message that is the same as last time, if it is."""
+        node = self._cache.last_child(self._path[-1])
+        if node is None or node.message != message:
+            return False
+        if node.chosen is not None and node.chosen != self._choice_made(self._candidates()):
+            return False
+        self._go_on(node)
+        return True
+
     def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
         """Go on behind a message."""
         turn = read_turn(message, where)
@@ -141,17 +171,36 @@ class _Walk:
             if candidates is not None:
                 turn, serial = self._chosen(turn, candidates)
         key = (turn, serial, is_open)
-        if self._revisit(key):
-            return
+        node = self._cache.find(self._path[-1], key)
+        if node is not None:
+            self._go_on(node)
+        else:
+            node = self._made(key, message, where, candidates)
+            if not is_open:
+                node.keep_message(message, turn)
+            self._visit(node)
+        if turn.role == "assistant":
+            self._path[-1].chosen = self._choice_made(candidates)
+
+    def _made(
+        self,
+        key: tuple[Turn, int, bool],
+        message: Mapping[str, Any],
+        where: str,
+        candidates: Candidates | None,
+    ) -> PrefixNode:
+        """Return the segment of a message that the cache does not hold."""
+        turn, serial, is_open = key
         if candidates is not None and serial:
             entry = next(e for e in candidates.entries if e.serial == serial)
-            if self._put_back(key, entry, turn, candidates, is_open=is_open):
-                return
+            node = self._put_back(key, entry, candidates)
+            if node is not None:
+                return node
         elif turn.role == "assistant" and candidates is None:
             self._ledger.count("misses")
-        ids = self._native_ids()
-        parent = self._path[-1]
-        self._visit(self._maker.message(key, parent, message, where, turn, ids, is_open=is_open))
+        return self._maker.message(
+            key, self._path[-1], message, where, turn, self._native_ids(), is_open=is_open
+        )
 
     def finish(self, *, is_open: bool) -> EncodedConversation:
         """Return the prompt."""
@@ -177,6 +226,8 @@ class _Walk:
             digest = opening.prompt_digest
         self._ledger.touch(entries)
         self._cache.use(last)
+        if self._ids is not None:
+            self._encoder.leave_ids(last, self._ids)
         return EncodedConversation(
             token_ids, digest, call_ids, num_spliced, num_restored, self._num_cached_tokens
         )
@@ -192,28 +243,33 @@ class _Walk:
 
     # Segments
 
-    def _revisit(self, key: Hashable) -> bool:
-        """Go on behind a segment that the cache holds, if it does."""
-        node = self._cache.find(self._path[-1], key)
-        if node is None:
-            return False
+    def _go_on(self, node: PrefixNode) -> None:
+        """Go on behind a segment that the cache holds."""
         self._num_cached_tokens += len(node.token_ids)
         if self._ids is not None:
             node.replay(self._ids)
         self._path.append(node)
-        return True
 
     def _visit(self, node: PrefixNode) -> None:
         self._path.append(self._cache.add(self._path[-1], node))
 
     def _native_ids(self) -> NativeIds:
+        """Return the naming of ids at the end of the path: the last one left there, brought up."""
         if self._ids is None:
-            self._ids = NativeIds()
-            for node in self._path:
+            start = len(self._path)
+            while self._ids is None and start:
+                self._ids = self._encoder.take_ids(self._path[start - 1])
+                start -= self._ids is None
+            self._ids = self._ids or NativeIds()
+            for node in self._path[start:]:
                 node.replay(self._ids)
         return self._ids
 
     # Turns generated here
+
+    def _choice_made(self, candidates: Candidates | None) -> tuple[int, str | None]:
+        """Return what a choice follows from, beside the message."""
+        return (0 if candidates is None else candidates.version, self._origin.hint)
 
     def _candidates(self) -> Candidates | None:
         opening = self._maker.opening(self._path[-1])
@@ -279,18 +335,16 @@ class _Walk:
 
     def _put_back(
         self,
-        key: Hashable,
+        key: tuple[Turn, int, bool],
         entry: LedgerEntry,
-        turn: Turn,
         candidates: Candidates,
-        *,
-        is_open: bool,
-    ) -> bool:
-        """Go on behind a turn as it was generated; False if it cannot be left open."""
+    ) -> PrefixNode | None:
+        """Return the segment of a turn as it was generated; None if it cannot be left open."""
+        turn, _, is_open = key
         put_back = continued if is_open else spliced
         closed = put_back(self._maker.vocabulary, entry.token_ids)
         if closed is None:
-            return False
+            return None
         token_ids, num_generated = closed
         shown_ids = self._generated(entry, candidates).call_ids
         node = self._maker.generated(key, self._path[-1], token_ids, turn, shown_ids)
@@ -301,8 +355,7 @@ class _Walk:
         ids = self._native_ids()
         node.replay(ids)
         node.next_index = ids.next_index
-        self._visit(node)
-        return True
+        return node
 
 
 def _tools_key(tools: Sequence[Mapping[str, Any]] | None) -> Hashable:

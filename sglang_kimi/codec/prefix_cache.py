@@ -72,6 +72,10 @@ class PrefixCache(Generic[N]):
                 parent.last_child = child
         return child  # type: ignore[return-value]  # only N are added
 
+    def last_child(self, parent: CachedNode) -> N | None:
+        """Return the child that was asked for or added last, if it is still there."""
+        return parent.last_child  # type: ignore[return-value]  # only N are added
+
     def add(self, parent: CachedNode, node: N) -> N:
         """Hold a child and return it, or the one that another thread has put there before.
 

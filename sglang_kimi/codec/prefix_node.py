@@ -14,6 +14,7 @@ from sglang_kimi.parsers.vocabulary import TURN_END
 from .choices import Choices
 from .cuts import TextCuts
 from .ledger import IdsDigest
+from .plain_message import plain_copy
 from .prefix_cache import CachedNode
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
@@ -47,14 +48,21 @@ class PrefixNode(CachedNode):
     num_restored_tokens:    those of them that are thinking which the client did not send.
     opening:                the generation prompt behind it, made when first asked for.
     choices:                what was decided for the assistant turns behind it, if anything was.
+    message:                the message, where it is plain and not left open; an equal one is this.
+    chosen:                 of an assistant's, the version of the candidates and the hint with
+                            which it was last chosen; None where no choice is to be made.
+    native_ids:             the naming of ids behind it, for the next one who goes on to take.
     """
 
     __slots__ = (
         "answers",
         "choices",
+        "chosen",
         "cuts",
         "digest",
         "entry_serial",
+        "message",
+        "native_ids",
         "next_index",
         "num_restored_tokens",
         "num_spliced_tokens",
@@ -85,6 +93,16 @@ class PrefixNode(CachedNode):
         self.num_restored_tokens = 0
         self.opening: Opening | None = None
         self.choices: Choices | None = None
+        self.message: dict[str, Any] | None = None
+        self.chosen: tuple[int, str | None] | None = None
+        self.native_ids: NativeIds | None = None
+
+    def keep_message(self, message: Mapping[str, Any], turn: Turn) -> None:
+        """Let equal messages be known by comparison; before the cache holds the node."""
+        copied = plain_copy(message, turn)
+        if copied is not None:
+            self.message, num_bytes = copied
+            self.num_bytes += num_bytes
 
     def replay(self, ids: NativeIds) -> None:
         """Let `ids`, which stands before this segment, go on behind it."""

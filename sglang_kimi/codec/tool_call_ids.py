@@ -82,6 +82,11 @@ class NativeIds:
         self._unanswered: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
 
+    @property
+    def num_bytes(self) -> int:
+        """Return about how much memory the tables take, texts that nodes hold left out."""
+        return 300 * (len(self._used) + len(self._answered)) + 900 * len(self._unanswered)
+
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
         originals = [fields.original_id(call) for call in calls]
@@ -99,6 +104,8 @@ class NativeIds:
         """Return the id of the call that a result of the client's call `original` answers."""
         if waiting := self._unanswered.get(original):
             self._answered[original] = waiting.popleft()
+            if not waiting:
+                del self._unanswered[original]
         if original not in self._answered:
             self._take(original)  # its call is not in the history; no call may get its id
             return original

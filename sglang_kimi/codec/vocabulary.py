@@ -146,7 +146,11 @@ class Vocabulary:
 
     def decode_bytes(self, token_ids: Iterable[int]) -> bytes:
         """Return the joined bytes of ids; ValueError names an id that is out of range."""
-        return b"".join(self.token_bytes(token_id) for token_id in token_ids)
+        token_ids = list(token_ids)
+        try:
+            return self._encoding.decode_bytes(token_ids)
+        except (KeyError, OverflowError):
+            return b"".join(self.token_bytes(token_id) for token_id in token_ids)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Return the text of ids, control texts included; invalid UTF-8 becomes U+FFFD."""

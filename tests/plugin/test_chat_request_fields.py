@@ -23,8 +23,11 @@ def messages(*history):
 
 
 def test_fields_that_sglang_does_not_know_reach_the_codec():
-    history = {"role": "assistant", "content": "a", "reasoning": "r", "x": {"y": 1}}
-    assert messages({**USER, "name": "Ann"}, history) == [{**USER, "name": "Ann"}, history]
+    history = {"role": "assistant", "content": "a", "reasoning": "r"}
+    assert messages({**USER, "name": "Ann"}, {**history, "x": {"y": 1}}) == [
+        {**USER, "name": "Ann"},
+        history,
+    ]
 
 
 def test_absent_fields_stay_absent():
