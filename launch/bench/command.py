@@ -8,8 +8,9 @@ from sglang_kimi.launch.jsonlines import load_vocabulary
 _DESCRIPTION = """\
 Build the prompts of a growing agent session twice in one run, in SGLang's chat handler: with our
 conversation encoder, warm from the turn before, and with the chat template and tokenizer over the
-whole history, as SGLang does without this package. Prints milliseconds and ratios; the exit status
-is 1 where a target is missed. Not measured here: HTTP, and what the server's prefix cache reuses."""
+whole history, as SGLang does without this package. Prints milliseconds and ratios; the exit
+status is 1 where a target is missed. Not measured here: HTTP, and what the server's prefix cache
+reuses."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

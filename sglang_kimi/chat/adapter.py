@@ -265,10 +265,8 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
 
 def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
     """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
-    for index, message in enumerate(messages):
-        if isinstance(message.get("content"), str):
-            continue
-        where = f"messages[{index}]"
+    for index in (i for i, message in enumerate(messages) if type(message["content"]) is list):
+        message, where = messages[index], f"messages[{index}]"
         for piece in fields.content(message, where):
             if not isinstance(piece, fields.Text):
                 kind = type(piece).__name__.lower()

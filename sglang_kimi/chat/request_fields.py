@@ -72,14 +72,14 @@ def messages_of(request: Any) -> list[dict[str, Any]]:
     before = None
     for message in request.messages:
         fields = _message(message)
-        if before is not None and _is_rest_of_turn(before, fields):
+        if "tool_calls" in fields and before is not None and _is_rest_of_turn(before, fields):
             messages[-1]["tool_calls"] = [
                 *(messages[-1].get("tool_calls") or ()),
                 *fields["tool_calls"],
             ]
         else:
             messages.append(fields)
-        before = message
+            before = message
     return messages
 
 
@@ -139,7 +139,7 @@ def _message(message: Any) -> dict[str, Any]:
             fields[name] = text
     if (calls := declared.get("tool_calls")) is not None:
         fields["tool_calls"] = [_call(call) for call in calls]
-    if extra := message.model_extra:
+    if extra := message.__pydantic_extra__:
         for name in _EXTRA_FIELDS & extra.keys():
             fields[name] = extra[name]
         if "reasoning_details" in extra:

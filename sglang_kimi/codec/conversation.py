@@ -80,11 +80,11 @@ class ConversationEncoder:
         fields.check_objects(messages, "messages")
         if continue_final_message:
             check_continuable(messages)
-        open_index = len(messages) - 1 if continue_final_message else -1
-        for index, message in enumerate(messages):
-            is_open = index == open_index
-            if is_open or not walk.follow(message):
-                walk.step(message, f"messages[{index}]", is_open=is_open)
+        num_closed = len(messages) - continue_final_message
+        index = walk.follow(messages, 0, num_closed)
+        while index < len(messages):
+            walk.step(messages[index], f"messages[{index}]", is_open=index == num_closed)
+            index = walk.follow(messages, index + 1, num_closed)
         return walk.finish(is_open=continue_final_message)
 
     def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
@@ -142,25 +142,34 @@ class _Walk:
         self._tools = tools
         self._origin = origin
         self._ids: NativeIds | None = None  # made at the first segment that has to be encoded
-        self._num_cached_tokens = 0
+        self._num_new_tokens = 0
         self._path: list[PrefixNode] = []
         key = (origin.tenant, _tools_key(tools))
         node = self._cache.find(self._cache.root, key)
         if node is None:
             node = self._cache.add(self._cache.root, self._maker.declaration(key, tools))
-        else:
-            self._num_cached_tokens += len(node.token_ids)
+            self._num_new_tokens = len(node.token_ids)
         self._path.append(node)
 
-    def follow(self, message: Mapping[str, Any]) -> bool:
-        """Go on behind a message that is the same as last time, if it is."""
-        node = self._cache.last_child(self._path[-1])
-        if node is None or node.message != message:
-            return False
-        if node.chosen is not None and node.chosen != self._choice_made(self._candidates()):
-            return False
-        self._go_on(node)
-        return True
+    def follow(self, messages: Sequence[Mapping[str, Any]], start: int, end: int) -> int:
+        """Go on behind the messages from `start` on that are the same as last time.
+
+        Returns the index of the first that is not, at most `end`. This is what a request of a known
+        conversation does for almost all of its messages.
+        """
+        tenant, hint, find = self._origin.tenant, self._origin.hint, self._ledger.find
+        node = self._path[-1]
+        for index in range(start, end):
+            child = self._cache.last_child(node)
+            if child is None or child.message != messages[index]:
+                return index
+            if child.chosen is not None:
+                candidates = find(tenant, self._maker.opening(node).prompt_digest)
+                if child.chosen != (0 if candidates is None else candidates.version, hint):
+                    return index
+            self._go_on(child)
+            node = child
+        return max(start, end)
 
     def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
         """Go on behind a message."""
@@ -180,7 +189,8 @@ class _Walk:
                 node.keep_message(message, turn)
             self._visit(node)
         if turn.role == "assistant":
-            self._path[-1].chosen = self._choice_made(candidates)
+            version = 0 if candidates is None else candidates.version
+            self._path[-1].chosen = (version, self._origin.hint)
 
     def _made(
         self,
@@ -217,6 +227,7 @@ class _Walk:
                 num_spliced += node.num_spliced_tokens
                 num_restored += node.num_restored_tokens
         last = self._path[-1]
+        num_cached = len(token_ids) - self._num_new_tokens
         if is_open:
             self._expect_rest()
             digest = last.digest.value()
@@ -229,7 +240,7 @@ class _Walk:
         if self._ids is not None:
             self._encoder.leave_ids(last, self._ids)
         return EncodedConversation(
-            token_ids, digest, call_ids, num_spliced, num_restored, self._num_cached_tokens
+            token_ids, digest, call_ids, num_spliced, num_restored, num_cached
         )
 
     def _expect_rest(self) -> None:
@@ -245,12 +256,12 @@ class _Walk:
 
     def _go_on(self, node: PrefixNode) -> None:
         """Go on behind a segment that the cache holds."""
-        self._num_cached_tokens += len(node.token_ids)
         if self._ids is not None:
             node.replay(self._ids)
         self._path.append(node)
 
     def _visit(self, node: PrefixNode) -> None:
+        self._num_new_tokens += len(node.token_ids)
         self._path.append(self._cache.add(self._path[-1], node))
 
     def _native_ids(self) -> NativeIds:
@@ -266,10 +277,6 @@ class _Walk:
         return self._ids
 
     # Turns generated here
-
-    def _choice_made(self, candidates: Candidates | None) -> tuple[int, str | None]:
-        """Return what a choice follows from, beside the message."""
-        return (0 if candidates is None else candidates.version, self._origin.hint)
 
     def _candidates(self) -> Candidates | None:
         opening = self._maker.opening(self._path[-1])

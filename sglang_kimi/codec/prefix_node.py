@@ -119,6 +119,8 @@ class NodeMaker:
         """Prepare the numbers that all segments share."""
         self.vocabulary = vocabulary
         self._numbers = list(range(vocabulary.size))
+        self._opening_ids = self._opening_behind(TextCuts())
+        self._opening_chars = len(vocabulary.decode(self._opening_ids))
 
     def declaration(self, key: Hashable, tools: Sequence[Mapping[str, Any]] | None) -> PrefixNode:
         """Return the first segment, empty without tools."""
@@ -174,13 +176,18 @@ class NodeMaker:
     def opening(self, node: PrefixNode) -> Opening:
         """Return the generation prompt behind a segment."""
         if node.opening is None:
-            writer = PromptWriter(self.vocabulary, node.cuts.copy())
-            write_generation_prompt(writer)
-            token_ids = writer.take()
+            token_ids = self._opening_ids
+            if node.cuts.would_cut(self._opening_chars):
+                token_ids = self._opening_behind(node.cuts.copy())
             digest = node.digest.copy()
             digest.add(token_ids)
-            node.opening = Opening(self._shared(token_ids), digest.value())
+            node.opening = Opening(token_ids, digest.value())
         return node.opening
+
+    def _opening_behind(self, cuts: TextCuts) -> tuple[int, ...]:
+        writer = PromptWriter(self.vocabulary, cuts)
+        write_generation_prompt(writer)
+        return self._shared(writer.take())
 
     def _node(
         self,

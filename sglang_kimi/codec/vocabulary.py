@@ -107,8 +107,9 @@ class Vocabulary:
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of an ordinary token; a control token gives its text's bytes."""
-        text = self.control_text(token_id)
-        return self._ranks[token_id] if text is None else text.encode()
+        if 0 <= token_id < len(self._ranks):
+            return self._ranks[token_id]
+        return (self.control_text(token_id) or "").encode()
 
     def control_text(self, token_id: int) -> str | None:
         """Return the text of a control token, None for an ordinary one; ValueError out of range."""
