@@ -275,6 +275,24 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/request_hooks.py",
         "`thinking: disabled` is accepted and served with thinking",
     ),
+    "chat_module": Seam(
+        "sglang.srt.entrypoints.openai.serving_chat",
+        (),
+        f"{_KIMI_CHAT}/schema_checks.py",
+        "its name Draft202012Validator is made to mean ours",
+    ),
+    "schema_validator": Seam(
+        "sglang.srt.entrypoints.openai.serving_chat.Draft202012Validator",
+        (),
+        f"{_KIMI_CHAT}/schema_checks.py",
+        "every tool's schema is checked anew at every request, 2 ms a tool",
+    ),
+    "apply_template": Seam(
+        f"{_CHAT}._apply_jinja_template",
+        ("self", "request", "tools", "is_multimodal"),
+        f"{_KIMI_CHAT}/prompt_cost.py",
+        "where SGLang itself builds a prompt; timed beside ours",
+    ),
     "validate_chat_request": Seam(
         f"{_CHAT}._validate_request",
         (

@@ -31,6 +31,8 @@ from sglang.srt.parser.template_manager import TemplateManager  # noqa: E402
 from sglang.srt.server_args import ServerArgs  # noqa: E402
 from sglang.srt.utils.hf_transformers_utils import get_tokenizer  # noqa: E402
 
+from sglang_kimi.seams import require  # noqa: E402
+
 from . import request_scope  # noqa: E402
 from .names import PARSER, STOCK_PARSERS  # noqa: E402
 
@@ -110,6 +112,7 @@ class _Side:
 
 def run(folder: Path, template: Path) -> None:
     """Answer the steps of standard input until it ends."""
+    require("apply_template")
     server_args = ServerArgs(model_path=str(folder), device="cpu")
     runtime_context.publish(server_args, role="tokenizer")
     tokenizer = get_tokenizer(str(folder))

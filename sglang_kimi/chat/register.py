@@ -11,7 +11,15 @@ from typing import Final
 
 from sglang_kimi import environment
 
-from . import defaults, grammar_requests, history_hooks, protocol, request_hooks, response_hooks
+from . import (
+    defaults,
+    grammar_requests,
+    history_hooks,
+    protocol,
+    request_hooks,
+    response_hooks,
+    schema_checks,
+)
 
 _WORKER_ENVIRONMENT: Final = {
     "SGLANG_HTTP_SERVER_APP_PATH": "sglang_kimi.chat.worker_app:app",
@@ -38,5 +46,6 @@ def register() -> None:
     request_hooks.register()
     response_hooks.register()
     history_hooks.register()
+    schema_checks.register()
     for name, value in _WORKER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)

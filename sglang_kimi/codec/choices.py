@@ -26,8 +26,8 @@ class Choices:
         self._last: tuple[Turn, str | None, int] | None = None
         self._serials: dict[Hashable, tuple[Turn, int]] = {}
         self._generated: dict[int, GeneratedTurn] = {}
-        for entry in candidates.entries if before is not None else ():
-            held = before.generated(entry.serial)
+        for entry in candidates.entries:
+            held = None if before is None else before.generated(entry.serial)
             if held is not None:
                 self.add_generated(entry.serial, held)
 

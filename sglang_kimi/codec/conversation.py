@@ -334,7 +334,7 @@ class _Walk:
                 self._maker.vocabulary,
                 entry.token_ids,
                 tools=self._tools,
-                history_call_ids=[i for node in self._path for i in node.shown_ids],
+                history_call_ids=self._native_ids().history,
             )
             with self._encoder.changing(self._path[-1], choices):
                 choices.add_generated(entry.serial, held)

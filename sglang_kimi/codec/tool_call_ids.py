@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
+from sglang_kimi.parsers.tool_call_ids import CallHistory
+
 from . import messages as fields
 
 ToolCallIdMode = Literal["verbatim", "normal"]
@@ -77,6 +79,7 @@ class NativeIds:
     """
 
     def __init__(self) -> None:
+        self.history = CallHistory()  # of the calls so far, as an answer's parser needs it
         self._used: set[str] = set()
         self.next_index = 0  # of the next call that has to be counted
         self._unanswered: dict[str, deque[str]] = {}
@@ -85,7 +88,8 @@ class NativeIds:
     @property
     def num_bytes(self) -> int:
         """Return about how much memory the tables take, texts that nodes hold left out."""
-        return 300 * (len(self._used) + len(self._answered)) + 900 * len(self._unanswered)
+        num_ids = len(self._used) + len(self._answered) + len(self.history.used)
+        return 300 * num_ids + 900 * len(self._unanswered)
 
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
@@ -128,6 +132,7 @@ class NativeIds:
         self._await_results(originals, natives)
 
     def _await_results(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+        self.history.add(natives)
         for original in originals:  # a turn that repeats an earlier id takes over its results
             self._unanswered.pop(original, None)
         for original, native in zip(originals, natives, strict=False):
