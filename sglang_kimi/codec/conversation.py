@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from . import messages as fields
 from .choices import Choices
 from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
+from .message_images import ImagedMessages, kept_image
 from .prefix_cache import PrefixCache
 from .prefix_node import NodeMaker, PrefixNode
 from .prompt import PromptCodec, check_continuable
@@ -73,18 +74,23 @@ class ConversationEncoder:
     ) -> EncodedConversation:
         """Return a conversation's prompt.
 
-        The arguments are those of `PromptCodec.encode`. Raises PromptError, which names the message
-        and field.
+        The arguments are those of `PromptCodec.encode`; of `ImagedMessages` only the new ones are
+        read. Raises PromptError, which names the message and field.
         """
         walk = _Walk(self, tools, origin)
-        fields.check_objects(messages, "messages")
+        if isinstance(messages, ImagedMessages):
+            images: Sequence[Any] = messages.images
+        else:
+            images = fields.check_objects(messages, "messages")
         if continue_final_message:
             check_continuable(messages)
         num_closed = len(messages) - continue_final_message
-        index = walk.follow(messages, 0, num_closed)
+        index = walk.follow(images, 0, num_closed)
         while index < len(messages):
-            walk.step(messages[index], f"messages[{index}]", is_open=index == num_closed)
-            index = walk.follow(messages, index + 1, num_closed)
+            turn = walk.step(messages[index], f"messages[{index}]", is_open=index == num_closed)
+            if index < num_closed:
+                walk.keep_image(images[index], turn)
+            index = walk.follow(images, index + 1, num_closed)
         return walk.finish(is_open=continue_final_message)
 
     def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
@@ -109,6 +115,13 @@ class ConversationEncoder:
         if ids is not None:
             self.cache.grow(node, -ids.num_bytes)
         return ids
+
+    def replace_image(self, node: PrefixNode, image: Any, num_bytes: int) -> None:
+        """Let a node have another image, which takes `num_bytes`."""
+        with self._lock:
+            added = num_bytes - node.image_bytes
+            node.image, node.image_bytes = image, num_bytes
+            self.cache.grow(node, added)
 
     def leave_ids(self, node: PrefixNode, ids: NativeIds) -> None:
         """Leave the naming of ids behind a prefix; nobody may use it any more but who takes it."""
@@ -151,8 +164,8 @@ class _Walk:
             self._num_new_tokens = len(node.token_ids)
         self._path.append(node)
 
-    def follow(self, messages: Sequence[Mapping[str, Any]], start: int, end: int) -> int:
-        """Go on behind the messages from `start` on that are the same as last time.
+    def follow(self, images: Sequence[Any], start: int, end: int) -> int:
+        """Go on behind the messages from `start` on whose images are those of last time.
 
         Returns the index of the first that is not, at most `end`. This is what a request of a known
         conversation does for almost all of its messages.
@@ -161,7 +174,7 @@ class _Walk:
         node = self._path[-1]
         for index in range(start, end):
             child = self._cache.last_child(node)
-            if child is None or child.message != messages[index]:
+            if child is None or child.image != images[index]:
                 return index
             if child.chosen is not None:
                 candidates = find(tenant, self._maker.opening(node).prompt_digest)
@@ -171,8 +184,8 @@ class _Walk:
             node = child
         return max(start, end)
 
-    def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
-        """Go on behind a message."""
+    def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> Turn:
+        """Go on behind a message and return its turn."""
         turn = read_turn(message, where)
         serial, candidates = 0, None
         if turn.role == "assistant":
@@ -185,12 +198,17 @@ class _Walk:
             self._go_on(node)
         else:
             node = self._made(key, message, where, candidates)
-            if not is_open:
-                node.keep_message(message, turn)
             self._visit(node)
         if turn.role == "assistant":
             version = 0 if candidates is None else candidates.version
             self._path[-1].chosen = (version, self._origin.hint)
+        return turn
+
+    def keep_image(self, image: Any, turn: Turn) -> None:
+        """Let the next message with an equal image be known as the last one of the path."""
+        kept = kept_image(image, turn)
+        if kept is not None:
+            self._encoder.replace_image(self._path[-1], *kept)
 
     def _made(
         self,

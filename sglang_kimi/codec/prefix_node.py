@@ -14,7 +14,6 @@ from sglang_kimi.parsers.vocabulary import TURN_END
 from .choices import Choices
 from .cuts import TextCuts
 from .ledger import IdsDigest
-from .plain_message import plain_copy
 from .prefix_cache import CachedNode
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
@@ -48,7 +47,9 @@ class PrefixNode(CachedNode):
     num_restored_tokens:    those of them that are thinking which the client did not send.
     opening:                the generation prompt behind it, made when first asked for.
     choices:                what was decided for the assistant turns behind it, if anything was.
-    message:                the message, where it is plain and not left open; an equal one is this.
+    image:                  of the message as it came last, None for one that is left open or has
+                            none to keep; a message with an equal image is this one.
+    image_bytes:            what the image takes, counted in `num_bytes`.
     chosen:                 of an assistant's, the version of the candidates and the hint with
                             which it was last chosen; None where no choice is to be made.
     native_ids:             the naming of ids behind it, for the next one who goes on to take.
@@ -61,7 +62,8 @@ class PrefixNode(CachedNode):
         "cuts",
         "digest",
         "entry_serial",
-        "message",
+        "image",
+        "image_bytes",
         "native_ids",
         "next_index",
         "num_restored_tokens",
@@ -93,16 +95,10 @@ class PrefixNode(CachedNode):
         self.num_restored_tokens = 0
         self.opening: Opening | None = None
         self.choices: Choices | None = None
-        self.message: dict[str, Any] | None = None
+        self.image: Any = None
+        self.image_bytes = 0
         self.chosen: tuple[int, str | None] | None = None
         self.native_ids: NativeIds | None = None
-
-    def keep_message(self, message: Mapping[str, Any], turn: Turn) -> None:
-        """Let equal messages be known by comparison; before the cache holds the node."""
-        copied = plain_copy(message, turn)
-        if copied is not None:
-            self.message, num_bytes = copied
-            self.num_bytes += num_bytes
 
     def replay(self, ids: NativeIds) -> None:
         """Let `ids`, which stands before this segment, go on behind it."""
