@@ -16,13 +16,6 @@ THINKING_BUDGET: Final = "thinking_budget"
 HISTORY_CALL_IDS: Final = "kimi_history_call_ids"
 """Key of `chat_template_kwargs` under which the prompt's call ids reach parser and grammar."""
 
-_TEXT_FIELDS: Final = ("name", "tool_call_id", "reasoning_content")
-_EXTRA_FIELDS: Final = frozenset((*_TEXT_FIELDS, "reasoning"))
-"""What the codec reads of a message beside its role, content and calls.
-
-SGLang's models do not declare all of them, and a user's message has none.
-"""
-
 _INSTANT_SWITCHES: Final = ("thinking", "enable_thinking")
 
 
@@ -60,27 +53,6 @@ def continues_final_message(request: Any) -> bool:
     if not messages or messages[-1].role != "assistant":
         return False
     return bool(request.continue_final_message or _extra(messages[-1]).get("partial"))
-
-
-def messages_of(request: Any) -> list[dict[str, Any]]:
-    """Return a chat request's messages with what the codec reads of them, as the client sent it.
-
-    Arguments are the client's own strings. Assistant messages that `/v1/responses` made of one turn
-    are one again.
-    """
-    messages: list[dict[str, Any]] = []
-    before = None
-    for message in request.messages:
-        fields = _message(message)
-        if "tool_calls" in fields and before is not None and _is_rest_of_turn(before, fields):
-            messages[-1]["tool_calls"] = [
-                *(messages[-1].get("tool_calls") or ()),
-                *fields["tool_calls"],
-            ]
-        else:
-            messages.append(fields)
-            before = message
-    return messages
 
 
 def tools_of(request: Any) -> list[dict[str, Any]]:
@@ -123,63 +95,10 @@ def _extra(model: Any) -> Mapping[str, Any]:
     return extra or {}
 
 
-def _message(message: Any) -> dict[str, Any]:
-    """Return what the codec reads of a message; a field that is None is absent.
-
-    This runs over the whole history at every request, so the fields are taken one by one: a tenth
-    of what pydantic's dump takes.
-    """
-    declared = message.__dict__
-    content = declared.get("content")
-    if type(content) is list:
-        content = [part.model_dump(exclude_unset=True) for part in content]
-    fields = {"role": declared["role"], "content": content}
-    for name in _TEXT_FIELDS:
-        if (text := declared.get(name)) is not None:
-            fields[name] = text
-    if (calls := declared.get("tool_calls")) is not None:
-        fields["tool_calls"] = [_call(call) for call in calls]
-    if extra := message.__pydantic_extra__:
-        for name in _EXTRA_FIELDS & extra.keys():
-            fields[name] = extra[name]
-        if "reasoning_details" in extra:
-            _read_reasoning_details(fields, extra["reasoning_details"])
-    return fields
-
-
-def _call(call: Any) -> dict[str, Any]:
-    function = call.function
-    named = {"name": function.name, "arguments": function.arguments}
-    return {"id": call.id, "type": call.type, "function": named}
-
-
 def _check_count(value: Any, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{field}: want a non-negative integer, got {value!r}")
     return value
-
-
-def _read_reasoning_details(fields: dict[str, Any], details: Any) -> None:
-    """Take the thinking from `reasoning_details` where a client sends it under no other name."""
-    if fields.get("reasoning") is not None or fields.get("reasoning_content") is not None:
-        return
-    if isinstance(details, list):
-        texts = [part.get("text") for part in details if isinstance(part, Mapping)]
-        fields["reasoning_content"] = "".join(text for text in texts if isinstance(text, str))
-
-
-def _is_rest_of_turn(before: Any, fields: Mapping[str, Any]) -> bool:
-    """Say whether `fields` holds the calls of the assistant's message before it.
-
-    `/v1/responses` lists a turn's text and its calls apart; SGLang marks such a text as commentary
-    and keeps the calls in a message of their own.
-    """
-    return (
-        fields["role"] == "assistant" == before.role
-        and before.phase == "commentary"
-        and bool(fields.get("tool_calls"))
-        and not any(fields.get(key) for key in ("content", "reasoning", "reasoning_content"))
-    )
 
 
 def _tool(tool: Any) -> dict[str, Any]:

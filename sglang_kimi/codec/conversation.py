@@ -174,7 +174,7 @@ class _Walk:
         node = self._path[-1]
         for index in range(start, end):
             child = self._cache.last_child(node)
-            if child is None or child.image != images[index]:
+            if child is None or child.image is None or child.image != images[index]:
                 return index
             if child.chosen is not None:
                 candidates = find(tenant, self._maker.opening(node).prompt_digest)
