@@ -23,7 +23,8 @@ class FakeProcess:
         self.bodies.append({**body, "messages": [*body["messages"]]})
         number = len(self.bodies)
         num_tokens = len(self.codec.encode(body["messages"], body["tools"]))
-        return Step(num_tokens, Times(1.0, 2.0, number, 3.0), Times(1.0, 2.0, 100.0 * number, 3.0))
+        stock = Times(1.0, 2.0, 100.0 * number, 3.0)
+        return Step(num_tokens, Times(1.0, 2.0, number, 3.0), stock, 50.0 * number)
 
 
 @pytest.fixture
@@ -50,12 +51,13 @@ def test_each_row_is_of_new_turns_behind_a_history_of_its_size(process, session)
     assert 3000 <= rows[0].num_tokens < 30_000 <= rows[1].num_tokens
     last = len(process.bodies)
     assert rows[1].ours.build == last - codec_cost.REPEATS // 2  # the median of the last steps
-    assert rows[1].ratio == 100
+    assert rows[1].ratio == 150
 
 
 def test_a_session_is_built_at_every_turn(process, session):
     total = codec_cost.measure_session(process, session, num_turns=3, num_chars=100)
     assert (total.num_turns, total.ours_s, total.stock_s) == (3, 6.0, 600.0)
+    assert total.released_s == 900.0
     lengths = [len(body["messages"]) for body in process.bodies]
     assert lengths == [2, 4, 6]
 
@@ -70,8 +72,8 @@ def test_tools_are_all_different_and_declared(process, session):
     assert row.num_tokens > len(str(many_tools(3))) / 8
 
 
-def row(num_tokens, ours_s, stock_s):
-    return CostRow(num_tokens, Times(0, 0, ours_s, 0), Times(0, 0, stock_s, 0))
+def row(num_tokens, ours_s, released_s):
+    return CostRow(num_tokens, Times(0, 0, ours_s, 0), Times(0, 0, 0, 0), released_s)
 
 
 def test_growth_is_counted_by_thousand_tokens():
@@ -88,7 +90,7 @@ def test_growth_is_counted_by_thousand_tokens():
     ],
 )
 def test_what_is_below_its_target_is_named(rows, total, missed):
-    lines = list(cost_table._misses(rows, SessionTotal(100, *total)))
+    lines = list(cost_table._misses(rows, SessionTotal(100, *total[:2], 0, total[2])))
     assert [line.split(", want")[0] for line in lines] == [
         text if "growth" not in text else f"{text} per 1,000 tokens" for text in missed
     ]
