@@ -137,6 +137,8 @@ class Vocabulary:
         """
         pieces = (cuts or TextCuts()).pieces(_without_surrogates(text))
         encode = self._encoding.encode_ordinary
+        if len(pieces) == 1:
+            return encode(pieces[0])
         return [token_id for piece in pieces for token_id in encode(piece)]
 
     def encode(self, text: str) -> list[int]:
