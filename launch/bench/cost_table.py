@@ -27,10 +27,10 @@ _NUM_TOOLS: Final = (25, 128)
 _HEAD: Final = """\
 One new turn of about 500 tokens; medians of 7, ms of CPU time. Both sides run in SGLang's chat
 handler on the same bodies, parsed anew each time. build: the validated request to the prompt's ids.
-stock: template and tokenizer, the latter ours; released: with the release's own tokenizer, which
-looks at every character in Python besides. ratio: released / ours. Around it, on both sides: parse
-(pydantic), check (SGLang's check of the request; each tool's schema once), rest (grammar, sampling
-parameters).
+stock: template and tokenizer, the latter ours; released: stock and a loop over every character in
+Python, as the release's own tokenizer makes it. ratio: released / ours. Around it, on both sides:
+parse (pydantic), check (SGLang's check of the request; each tool's schema once), rest (grammar,
+sampling parameters).
 """
 
 
