@@ -6,20 +6,17 @@ cache. With an empty ledger the ids are those of `PromptCodec.encode`.
 """
 
 import marshal
-import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from . import messages as fields
-from .choices import Choices
 from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
 from .message_images import ImagedMessages, kept_image
-from .prefix_cache import PrefixCache
-from .prefix_node import NodeMaker, PrefixNode
+from .prefix_node import PrefixNode
 from .prompt import PromptCodec, check_continuable
 from .same_turn import GeneratedTurn, read_generated
+from .shared_prefixes import SharedPrefixes
 from .splice import continued, num_thinking_tokens, spliced
 from .tool_call_ids import NativeIds
 from .turns import Turn, read_turn
@@ -60,9 +57,8 @@ class ConversationEncoder:
     ) -> None:
         """Encode as `codec` does, with the turns of `ledger`; the cache takes `max_cache_bytes`."""
         self.ledger = ledger
-        self.cache: PrefixCache[PrefixNode] = PrefixCache(max_cache_bytes)
-        self.maker = NodeMaker(codec.vocabulary)
-        self._lock = threading.Lock()
+        self._prefixes = SharedPrefixes(codec.vocabulary, max_cache_bytes)
+        self.cache = self._prefixes.cache
 
     def encode(
         self,
@@ -77,7 +73,7 @@ class ConversationEncoder:
         The arguments are those of `PromptCodec.encode`; of `ImagedMessages` only the new ones are
         read. Raises PromptError, which names the message and field.
         """
-        walk = _Walk(self, tools, origin)
+        walk = _Walk(self.ledger, self._prefixes, tools, origin)
         if isinstance(messages, ImagedMessages):
             images: Sequence[Any] = messages.images
         else:
@@ -93,65 +89,19 @@ class ConversationEncoder:
             index = walk.follow(images, index + 1, num_closed)
         return walk.finish(is_open=continue_final_message)
 
-    def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
-        """Return what was decided behind a prompt among just these candidates."""
-        choices = node.choices
-        if choices is not None and choices.version == candidates.version:
-            return choices
-        with self._lock:
-            before = node.choices
-            if before is not None and before.version == candidates.version:
-                return before
-            node.choices = choices = Choices(candidates, before)
-            self.cache.grow(node, choices.num_bytes - (before.num_bytes if before else 0))
-        return choices
-
-    def take_ids(self, node: PrefixNode) -> NativeIds | None:
-        """Return the naming of ids that was left behind a prefix, for one to go on with."""
-        if node.native_ids is None:
-            return None
-        with self._lock:
-            ids, node.native_ids = node.native_ids, None
-        if ids is not None:
-            self.cache.grow(node, -ids.num_bytes)
-        return ids
-
-    def replace_image(self, node: PrefixNode, image: Any, num_bytes: int) -> None:
-        """Let a node have another image, which takes `num_bytes`."""
-        with self._lock:
-            added = num_bytes - node.image_bytes
-            node.image, node.image_bytes = image, num_bytes
-            self.cache.grow(node, added)
-
-    def leave_ids(self, node: PrefixNode, ids: NativeIds) -> None:
-        """Leave the naming of ids behind a prefix; nobody may use it any more but who takes it."""
-        self.cache.grow(node, ids.num_bytes)
-        with self._lock:
-            before, node.native_ids = node.native_ids, ids
-        if before is not None:
-            self.cache.grow(node, -before.num_bytes)
-
-    @contextmanager
-    def changing(self, node: PrefixNode, choices: Choices) -> Iterator[None]:
-        """Let one thread at a time change choices, and count what they then take."""
-        with self._lock:
-            num_bytes = choices.num_bytes
-            yield
-            if node.choices is choices:  # not replaced meanwhile
-                self.cache.grow(node, choices.num_bytes - num_bytes)
-
 
 class _Walk:
     """One conversation's way through the cache, from its beginning on."""
 
     def __init__(
         self,
-        encoder: ConversationEncoder,
+        ledger: TurnLedger,
+        prefixes: SharedPrefixes,
         tools: Sequence[Mapping[str, Any]] | None,
         origin: Origin,
     ) -> None:
-        self._encoder = encoder
-        self._ledger, self._cache, self._maker = encoder.ledger, encoder.cache, encoder.maker
+        self._ledger, self._prefixes = ledger, prefixes
+        self._cache, self._maker = prefixes.cache, prefixes.maker
         self._tools = tools
         self._origin = origin
         self._ids: NativeIds | None = None  # made at the first segment that has to be encoded
@@ -208,7 +158,7 @@ class _Walk:
         """Let the next message with an equal image be known as the last one of the path."""
         kept = kept_image(image, turn)
         if kept is not None:
-            self._encoder.replace_image(self._path[-1], *kept)
+            self._prefixes.replace_image(self._path[-1], *kept)
 
     def _made(
         self,
@@ -256,7 +206,7 @@ class _Walk:
         self._ledger.touch(entries)
         self._cache.use(last)
         if self._ids is not None:
-            self._encoder.leave_ids(last, self._ids)
+            self._prefixes.leave_ids(last, self._ids)
         return EncodedConversation(
             token_ids, digest, call_ids, num_spliced, num_restored, num_cached
         )
@@ -287,7 +237,7 @@ class _Walk:
         if self._ids is None:
             start = len(self._path)
             while self._ids is None and start:
-                self._ids = self._encoder.take_ids(self._path[start - 1])
+                self._ids = self._prefixes.take_ids(self._path[start - 1])
                 start -= self._ids is None
             self._ids = self._ids or NativeIds()
             for node in self._path[start:]:
@@ -305,12 +255,12 @@ class _Walk:
 
         The serial is 0 if it is none or several may be meant.
         """
-        choices = self._encoder.choices_behind(self._path[-1], candidates)
+        choices = self._prefixes.choices_behind(self._path[-1], candidates)
         choice = choices.find(turn, self._origin.hint)
         if choice is None:
             serial = self._choose(turn, candidates)
             choice = (turn, serial)
-            with self._encoder.changing(self._path[-1], choices):
+            with self._prefixes.changing(self._path[-1], choices):
                 choices.add(turn, self._origin.hint, serial)
         return choice
 
@@ -345,7 +295,7 @@ class _Walk:
         return matches
 
     def _generated(self, entry: LedgerEntry, candidates: Candidates) -> GeneratedTurn:
-        choices = self._encoder.choices_behind(self._path[-1], candidates)
+        choices = self._prefixes.choices_behind(self._path[-1], candidates)
         held = choices.generated(entry.serial)
         if held is None:
             held = read_generated(
@@ -354,7 +304,7 @@ class _Walk:
                 tools=self._tools,
                 history_call_ids=self._native_ids().history,
             )
-            with self._encoder.changing(self._path[-1], choices):
+            with self._prefixes.changing(self._path[-1], choices):
                 choices.add_generated(entry.serial, held)
         return held
 
