@@ -13,7 +13,7 @@ from .declared_tools import ToolChoice, declared_tools
 from .events import Event
 from .machine import OutputMachine
 from .repairs import Repair
-from .tool_call_ids import CallIds
+from .tool_call_ids import CallHistory, CallIds
 from .vocabulary import TokenVocabulary
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
@@ -28,7 +28,7 @@ class OutputParser:
         *,
         tools: Sequence[Mapping[str, Any]] | None,
         tool_choice: ToolChoice = "auto",
-        history_call_ids: Sequence[str] | int = (),
+        history_call_ids: Sequence[str] | CallHistory | int = (),
         starts_in_thinking: bool = True,
     ) -> None:
         """Take the request's tools and choice, as in its body.

@@ -120,25 +120,48 @@ def _sanitized_index(text: str, name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+class CallHistory:
+    """The ids of a conversation's calls, read once as the conversation goes on.
+
+    used: the ids. next_free: from a taken index towards the next free one. position: the index of
+    the next call.
+    """
+
+    def __init__(self, call_ids: Sequence[str] = ()) -> None:
+        """Start with the ids of the first calls."""
+        self.used: set[str] = set()
+        self.next_free: dict[int, int] = {}
+        self.position = 0
+        self.add(call_ids)
+
+    def add(self, call_ids: Sequence[str]) -> None:
+        """Add the ids of the next calls."""
+        for call_id in call_ids:
+            self.used.add(call_id)
+            self.position += 1
+            _, _, digits = call_id.rpartition(":")
+            if call_id.startswith(PREFIX) and _INDEX.fullmatch(digits):
+                index = int(digits)
+                self.next_free.setdefault(index, index + 1)
+                # A client that cut its history still knows the calls before it: count on from
+                # the highest index, not from the number of calls that are left.
+                self.position = max(self.position, index + 1)
+
+
 class CallIds:
     """Give each call of an answer an id that neither the answer nor the history has (I1 to I3)."""
 
-    def __init__(self, history: Sequence[str] | int, counters: Counter[str]) -> None:
+    def __init__(self, history: Sequence[str] | CallHistory | int, counters: Counter[str]) -> None:
         """Start behind a history: the ids of its calls, or their mere number (indices 0..n-1)."""
         self._counters = counters
-        self._used: set[str] = set()
-        self._next_free: dict[int, int] = {}  # from a taken index towards the next free one
         self._num_counted = history if isinstance(history, int) else 0
-        self._position = self._num_counted
-        for call_id in () if isinstance(history, int) else history:
-            self._used.add(call_id)
-            self._position += 1
-            _, _, digits = call_id.rpartition(":")
-            if call_id.startswith(PREFIX) and _INDEX.fullmatch(digits):
-                self._take(int(digits))
-                # A client that cut its history still knows the calls before it: count on from
-                # the highest index, not from the number of calls that are left.
-                self._position = max(self._position, int(digits) + 1)
+        if isinstance(history, CallHistory):
+            read = history
+        else:
+            read = CallHistory(() if isinstance(history, int) else history)
+        self._used = set(read.used)
+        self._next_free = dict(read.next_free)
+        self._position = max(read.position, self._num_counted)
 
     def give(self, name: str, index: int | None) -> str:
         """Return the id for the next call, with the model's own index wherever that is free."""

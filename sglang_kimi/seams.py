@@ -275,6 +275,12 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/request_hooks.py",
         "`thinking: disabled` is accepted and served with thinking",
     ),
+    "apply_template": Seam(
+        f"{_CHAT}._apply_jinja_template",
+        ("self", "request", "tools", "is_multimodal"),
+        f"{_KIMI_CHAT}/prompt_cost.py",
+        "where SGLang itself builds a prompt; timed beside ours",
+    ),
     "validate_chat_request": Seam(
         f"{_CHAT}._validate_request",
         (

@@ -1,112 +1,113 @@
-"""What a prompt costs to build: ours against template and tokenizer, on the same conversations.
+"""What a prompt costs to build: ours against SGLang's own way, on the same requests in one run.
 
-Ours is `ConversationEncoder` with its ledger, warm from the turn before, as in a running server.
-The other is what SGLang does without this package: render the whole history with the checkpoint's
-chat template, then encode the whole text. Both get validated messages; HTTP is not in it.
+Each request is a body of JSON that grows turn by turn, as a client sends it, and goes through
+SGLang's chat handler twice: with our encoding, its ledger warm from the turn before, and with the
+chat template and the tokenizer over the whole history.
 """
 
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sglang_kimi.codec.conversation import ConversationEncoder
-from sglang_kimi.codec.ledger import Origin, TurnLedger
-from sglang_kimi.codec.prompt import PromptCodec
-from sglang_kimi.codec.vocabulary import Vocabulary
+from .prompt_process import PromptProcess, Step, Times
+from .sessions import Session, many_tools
 
-from .sessions import Session
-
-ORIGIN: Final = Origin("bench", "session")
 NEW_TURN_CHARS: Final = 1400  # about 500 tokens with the answer before it
-REPEATS: Final = 5
-
-Render = Callable[[Sequence[Any], Sequence[Any]], str]
+LONG_TURN_CHARS: Final = 8000
+REPEATS: Final = 7
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """Build times of one prompt, medians in seconds."""
+    """One new turn behind a history of about `num_tokens`: medians.
+
+    released_s: the build of stock with the release's own tokenizer.
+    """
 
     num_tokens: int
-    ours_s: float
-    stock_s: float
+    ours: Times
+    stock: Times
+    released_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Return how many times faster than stock as released ours builds the prompt."""
+        return self.released_s / self.ours.build
 
 
 @dataclass(frozen=True)
 class SessionTotal:
-    """One session from its first to its last turn, sums in seconds."""
+    """One session from its first to its last turn, sums in seconds of building prompts."""
 
     num_turns: int
     num_tokens: int
     ours_s: float
     stock_s: float
+    released_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Return how many times faster than stock as released ours builds all the prompts."""
+        return self.released_s / self.ours_s
 
 
 def measure_prompts(
-    vocabulary: Vocabulary, render: Render, sizes: Sequence[int]
+    process: PromptProcess, session: Session, sizes: Sequence[int]
 ) -> Iterator[CostRow]:
-    """Yield a row per size: a session of about that many tokens gets a new turn."""
-    session, encoder = Session(vocabulary), _encoder(vocabulary)
+    """Yield a row per size, ascending: the session grows to it and then gets new turns."""
     for size in sizes:
-        while len(_take_turn(session, encoder, 8000)) < size:
+        while _take_turn(process, session, LONG_TURN_CHARS).num_tokens < size:
             pass
-        ours, stock, num_tokens = [], [], 0
-        for _ in range(REPEATS):
-            _answer(session, encoder)
-            session.go_on(NEW_TURN_CHARS)
-            seconds, encoded = _timed(
-                lambda: encoder.encode(session.messages, session.tools, ORIGIN)
-            )
-            ours.append(seconds)
-            num_tokens = len(encoded.token_ids)
-            text_s, text = _timed(lambda: render(session.messages, session.tools))
-            ids_s, _ = _timed(lambda: vocabulary.encode(text))  # noqa: B023
-            stock.append(text_s + ids_s)
-        yield CostRow(num_tokens, statistics.median(ours), statistics.median(stock))
+        _take_turn(process, session, NEW_TURN_CHARS)  # what is timed next is behind a short turn
+        steps = [_take_turn(process, session, NEW_TURN_CHARS) for _ in range(REPEATS)]
+        yield CostRow(
+            steps[-1].num_tokens,
+            _medians([step.ours for step in steps]),
+            _medians([step.stock for step in steps]),
+            statistics.median(step.stock.build + step.release_cuts_s for step in steps),
+        )
+
+
+def measure_tools(process: PromptProcess, session: Session, num_tools: int) -> CostRow:
+    """Return the row of a short session with so many declared tools."""
+    session.tools = many_tools(num_tools)
+    return next(measure_prompts(process, session, [0]))
 
 
 def measure_session(
-    vocabulary: Vocabulary, render: Render, num_turns: int, num_chars: int
+    process: PromptProcess, session: Session, num_turns: int, num_chars: int
 ) -> SessionTotal:
     """Build the prompt of every turn of one session both ways."""
-    session, encoder = Session(vocabulary, seed=1), _encoder(vocabulary)
-    ours_s = stock_s = 0.0
-    prompt: list[int] = []
-    for _ in range(num_turns):
-        seconds, encoded = _timed(lambda: encoder.encode(session.messages, session.tools, ORIGIN))
-        prompt, ours_s = encoded.token_ids, ours_s + seconds
-        seconds, _ = _timed(lambda: vocabulary.encode(render(session.messages, session.tools)))
-        stock_s += seconds
-        encoder.ledger.record(prompt, session.answer(), ORIGIN)
-        session.go_on(num_chars)
-    return SessionTotal(num_turns, len(prompt), ours_s, stock_s)
+    steps = [_take_turn(process, session, num_chars) for _ in range(num_turns)]
+    return SessionTotal(
+        num_turns,
+        steps[-1].num_tokens,
+        sum(step.ours.build for step in steps),
+        sum(step.stock.build for step in steps),
+        sum(step.stock.build + step.release_cuts_s for step in steps),
+    )
 
 
 def growth_us_per_1k(rows: Sequence[CostRow]) -> float:
     """Return how much more ours takes per 1,000 tokens of history, first row to last, in µs."""
     first, last = rows[0], rows[-1]
-    return (last.ours_s - first.ours_s) / (last.num_tokens - first.num_tokens) * 1e9
+    added = last.num_tokens - first.num_tokens
+    return (last.ours.build - first.ours.build) / added * 1e9
 
 
-def _encoder(vocabulary: Vocabulary) -> ConversationEncoder:
-    return ConversationEncoder(PromptCodec(vocabulary), TurnLedger())
-
-
-def _answer(session: Session, encoder: ConversationEncoder) -> list[int]:
-    prompt = encoder.encode(session.messages, session.tools, ORIGIN).token_ids
-    encoder.ledger.record(prompt, session.answer(), ORIGIN)
-    return prompt
-
-
-def _take_turn(session: Session, encoder: ConversationEncoder, num_chars: int) -> list[int]:
-    prompt = _answer(session, encoder)
+def _take_turn(process: PromptProcess, session: Session, num_chars: int) -> Step:
+    body: dict[str, Any] = {
+        "model": "kimi",
+        "messages": session.messages,
+        "tools": session.tools,
+        "prompt_cache_key": f"session {session.seed}",
+    }
+    step = process.time(body, session.answer())
     session.go_on(num_chars)
-    return prompt
+    return step
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+def _medians(times: Sequence[Times]) -> Times:
+    names = [field.name for field in fields(Times)]
+    return Times(*(statistics.median(getattr(one, name) for one in times) for name in names))

@@ -30,6 +30,27 @@ _TOOL: Final = {
 }
 
 
+def many_tools(num_tools: int) -> list[dict[str, Any]]:
+    """Return so many different tools, each with a description and arguments as agents have them."""
+    words = "absolute path of the file, resolved against the workspace; must exist and be readable"
+    properties = {
+        name: {"type": "string", "description": f"The {name}: {words}."}
+        for name in ("path", "pattern", "replacement", "branch", "format", "filter")
+    }
+    parameters = {"type": "object", "properties": properties, "required": ["path"]}
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": f"tool_{number}",
+                "description": f"Tool {number} of the workspace. Takes the {words}. " * 4,
+                "parameters": parameters,
+            },
+        }
+        for number in range(num_tools)
+    ]
+
+
 @dataclass
 class Session:
     """A conversation as a client holds it, with the ids of the answers that it was given.

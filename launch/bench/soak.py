@@ -130,7 +130,7 @@ class _Conversation:
         """Ask, generate, answer; False if the prompt does not begin with the last one."""
         prompt = encoder.encode(self.messages, self.tools, self.origin).token_ids
         is_kept = prompt[: len(self.kept)] == self.kept
-        output = self._generate(encoder.maker.vocabulary)
+        output = self._generate(encoder.vocabulary)
         encoder.ledger.record(prompt, output, self.origin)
         self.kept = prompt + output
         self.num_turns_left -= 1

@@ -4,7 +4,7 @@ SGLang builds one adapter for each of its chat, responses and tokenize handlers;
 goes through the chat handler. All of them share the process's one history (`history.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
@@ -24,7 +24,7 @@ from sglang_kimi.parsers.events import (
     collect,
 )
 
-from . import request_fields, response_hooks, serving, text_parsing
+from . import request_fields, request_messages, response_hooks, serving, text_parsing
 from .answer import Answer, AnswerOptions
 from .history import history_of
 from .names import PARSER, vocabulary_of
@@ -76,8 +76,8 @@ class KimiChatAdapter:
         not depend on `tool_choice`. `thinking` is ignored: the model has no other mode.
         """
         del messages, tools, thinking, image_data
-        conversation = request_fields.messages_of(request)
-        _refuse_media(conversation)
+        _refuse_media(request.messages)
+        conversation = request_messages.conversation_of(request)
         encoded = self._history.encode(
             conversation,
             request_fields.tools_of(request),
@@ -258,11 +258,13 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
     return reasoning, content, calls
 
 
-def _refuse_media(messages: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_media(messages: Sequence[Any]) -> None:
     """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
     for index, message in enumerate(messages):
+        if type(message.content) is not list:
+            continue
         where = f"messages[{index}]"
-        for piece in fields.content(message, where):
+        for piece in fields.content(request_messages.message_of(message), where):
             if not isinstance(piece, fields.Text):
                 kind = type(piece).__name__.lower()
                 raise fields.PromptError(

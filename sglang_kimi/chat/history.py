@@ -51,14 +51,16 @@ class History:
         )
         self._metrics.count_prompt(encoded, time.perf_counter() - start)
         self._metrics.count_ledger(self.ledger)
-        self._metrics.count_odd_history(self._encoder.maker.odd.counts)
+        self._metrics.count_odd_history(self._encoder.odd_history.counts)
         if self._is_recording and not continue_final_message:
-            scope.turn = Turn(self, encoded.token_ids, scope.origin)
+            scope.turn = Turn(self, encoded.token_ids, encoded.digest, scope.origin)
         return encoded
 
     def record(self, turn: Turn, output_ids: list[int]) -> None:
         """Remember what was generated after a turn's prompt."""
-        self.ledger.record(turn.prompt_ids, output_ids, turn.origin)
+        self.ledger.record(
+            turn.prompt_ids, output_ids, turn.origin, prompt_digest=turn.prompt_digest
+        )
         self._metrics.count_ledger(self.ledger)
 
 

@@ -102,9 +102,10 @@ class PromptMetrics:
         """Take over what happened in the process's ledger since the last call."""
         with self._lock:
             now = Counter(ledger.counters)
-            for key, metric in self._ledger.items():
-                metric.inc(max(0, now[key] - self._seen[key]))
-            self._seen = now
+            if now != self._seen:
+                for key, metric in self._ledger.items():
+                    metric.inc(max(0, now[key] - self._seen[key]))
+                self._seen = now
         self._ledger_bytes.set(ledger.num_bytes)
 
     def count_odd_history(self, kinds: Counter[str]) -> None:

@@ -55,33 +55,12 @@ def continues_final_message(request: Any) -> bool:
     return bool(request.continue_final_message or _extra(messages[-1]).get("partial"))
 
 
-def messages_of(request: Any) -> list[dict[str, Any]]:
-    """Return a chat request's messages as the codec takes them: what the client sent, no more.
-
-    Arguments are the client's own strings. Assistant messages that `/v1/responses` made of one turn
-    are one again.
-    """
-    messages: list[dict[str, Any]] = []
-    for message in request.messages:
-        fields = message.model_dump(exclude_unset=True)
-        fields["role"] = message.role
-        _read_reasoning_details(fields)
-        if messages and _is_rest_of_turn(messages[-1], fields):
-            messages[-1]["tool_calls"] = [
-                *(messages[-1].get("tool_calls") or ()),
-                *fields["tool_calls"],
-            ]
-        else:
-            messages.append(fields)
-    return messages
-
-
 def tools_of(request: Any) -> list[dict[str, Any]]:
     """Return the declared tools without the empty fields that SGLang adds; [] without tools.
 
     Takes chat tools and the flat ones of `/v1/responses`.
     """
-    return [_tool(tool.model_dump()) for tool in getattr(request, "tools", None) or ()]
+    return [_tool(tool) for tool in getattr(request, "tools", None) or ()]
 
 
 def history_call_ids(request: Any) -> Sequence[str]:
@@ -122,34 +101,15 @@ def _check_count(value: Any, field: str) -> int:
     return value
 
 
-def _read_reasoning_details(fields: dict[str, Any]) -> None:
-    """Take the thinking from `reasoning_details` where a client sends it under no other name."""
-    details = fields.pop("reasoning_details", None)
-    if fields.get("reasoning") is not None or fields.get("reasoning_content") is not None:
-        return
-    if isinstance(details, list):
-        texts = [part.get("text") for part in details if isinstance(part, Mapping)]
-        fields["reasoning_content"] = "".join(text for text in texts if isinstance(text, str))
+def _tool(tool: Any) -> dict[str, Any]:
+    function = getattr(tool, "function", None)
+    if function is None:
+        names = ("name", "description", "parameters")
+        flat = {name: getattr(tool, name, None) for name in names}
+        return {"type": "function", "function": _without_none(flat)}
+    return {**_without_none(tool.__dict__), "function": _without_none(function.__dict__)}
 
 
-def _is_rest_of_turn(turn: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Say whether `fields` holds the calls of the assistant turn before it.
-
-    `/v1/responses` lists a turn's text and its calls apart; SGLang marks such a text as commentary
-    and keeps the calls in a message of their own.
-    """
-    return (
-        turn["role"] == fields["role"] == "assistant"
-        and turn.get("phase") == "commentary"
-        and bool(fields.get("tool_calls"))
-        and not any(fields.get(key) for key in ("content", "reasoning", "reasoning_content"))
-    )
-
-
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: value for key, value in tool.items() if value is not None}
-    function = fields.get("function")
-    if not isinstance(function, Mapping):
-        function = {key: fields.get(key) for key in ("name", "description", "parameters")}
-        fields = {"type": "function"}
-    return {**fields, "function": {k: v for k, v in function.items() if v is not None}}
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # SGLang notes in `key_order` how the client wrote a function; no client sends such a field.
+    return {k: v for k, v in fields.items() if v is not None and k != "key_order"}

@@ -29,10 +29,12 @@ class Turn:
     """A prompt of ours that is to be answered, and who asked.
 
     prompt_ids must end with the generation prompt; it is the very list that SGLang gets.
+    prompt_digest is its digest, hashed where the prompt was built and not on the event loop.
     """
 
     store: TurnStore
     prompt_ids: list[int]
+    prompt_digest: bytes
     origin: Origin
 
     def record(self, output_ids: list[int]) -> None:

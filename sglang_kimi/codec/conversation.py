@@ -12,16 +12,16 @@ from typing import Any, Final, cast
 
 from . import messages as fields
 from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
-from .prefix_cache import PrefixCache
-from .prefix_node import NodeMaker, PrefixNode
+from .message_images import ImagedMessages, kept_image
+from .prefix_node import PrefixNode
 from .prompt import PromptCodec, check_continuable
 from .same_turn import GeneratedTurn, read_generated
+from .shared_prefixes import SharedPrefixes
 from .splice import continued, num_thinking_tokens, spliced
 from .tool_call_ids import NativeIds
 from .turns import Turn, read_turn
 
 _MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
-_CHOICE_BYTES: Final = 300  # objects, beside the texts of the key
 _NOBODY: Final = Origin()
 
 
@@ -30,6 +30,7 @@ class EncodedConversation:
     """A prompt and how it came about.
 
     token_ids:                    the prompt, the generation prompt included.
+    digest:                       of `token_ids`, as the ledger records a turn by.
     history_call_ids:             ids of its calls in order, as the answer's parser needs them.
     num_spliced_tokens:           ids that were put back as they were generated.
     num_restored_thinking_tokens: those of them that are thinking which the client did not send.
@@ -37,6 +38,7 @@ class EncodedConversation:
     """
 
     token_ids: list[int]
+    digest: bytes
     history_call_ids: list[str]
     num_spliced_tokens: int
     num_restored_thinking_tokens: int
@@ -54,9 +56,11 @@ class ConversationEncoder:
         max_cache_bytes: int = 128 * 1024 * 1024,
     ) -> None:
         """Encode as `codec` does, with the turns of `ledger`; the cache takes `max_cache_bytes`."""
+        self.vocabulary = codec.vocabulary
         self.ledger = ledger
-        self.cache = PrefixCache(max_cache_bytes)
-        self.maker = NodeMaker(codec.vocabulary)
+        self._prefixes = SharedPrefixes(codec.vocabulary, max_cache_bytes)
+        self.cache = self._prefixes.cache
+        self.odd_history = self._prefixes.maker.odd
 
     def encode(
         self,
@@ -68,26 +72,24 @@ class ConversationEncoder:
     ) -> EncodedConversation:
         """Return a conversation's prompt.
 
-        The arguments are those of `PromptCodec.encode`. Raises PromptError, which names the message
-        and field.
+        The arguments are those of `PromptCodec.encode`; of `ImagedMessages` only the new ones are
+        read. Raises PromptError, which names the message and field.
         """
-        walk = _Walk(self, tools, origin)
-        fields.check_objects(messages, "messages")
+        walk = _Walk(self.ledger, self._prefixes, tools, origin)
+        if isinstance(messages, ImagedMessages):
+            images: Sequence[Any] = messages.images
+        else:
+            images = fields.check_objects(messages, "messages")
         if continue_final_message:
             check_continuable(messages)
-        open_index = len(messages) - 1 if continue_final_message else -1
-        for index, message in enumerate(messages):
-            walk.step(message, f"messages[{index}]", is_open=index == open_index)
+        num_closed = len(messages) - continue_final_message
+        index = walk.follow(images, 0, num_closed)
+        while index < len(messages):
+            turn = walk.step(messages[index], f"messages[{index}]", is_open=index == num_closed)
+            if index < num_closed:
+                walk.keep_image(images[index], turn)
+            index = walk.follow(images, index + 1, num_closed)
         return walk.finish(is_open=continue_final_message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What was decided for a message among certain candidates; serial 0: none of them."""
-
-    key: Hashable
-    serial: int
-    num_bytes: int
 
 
 class _Walk:
@@ -95,41 +97,90 @@ class _Walk:
 
     def __init__(
         self,
-        encoder: ConversationEncoder,
+        ledger: TurnLedger,
+        prefixes: SharedPrefixes,
         tools: Sequence[Mapping[str, Any]] | None,
         origin: Origin,
     ) -> None:
-        self._ledger, self._cache, self._maker = encoder.ledger, encoder.cache, encoder.maker
+        self._ledger, self._prefixes = ledger, prefixes
+        self._cache, self._maker = prefixes.cache, prefixes.maker
         self._tools = tools
         self._origin = origin
         self._ids: NativeIds | None = None  # made at the first segment that has to be encoded
-        self._num_cached_tokens = 0
-        self._keys: list[Hashable] = []
+        self._num_new_tokens = 0
         self._path: list[PrefixNode] = []
         key = (origin.tenant, _tools_key(tools))
-        if not self._revisit(key):
-            self._visit(self._maker.declaration(key, tools))
+        node = self._cache.find(self._cache.root, key)
+        if node is None:
+            node = self._cache.add(self._cache.root, self._maker.declaration(key, tools))
+            self._num_new_tokens = len(node.token_ids)
+        self._path.append(node)
 
-    def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> None:
-        """Go on behind a message."""
+    def follow(self, images: Sequence[Any], start: int, end: int) -> int:
+        """Go on behind the messages from `start` on whose images are those of last time.
+
+        Returns the index of the first that is not, at most `end`. This is what a request of a known
+        conversation does for almost all of its messages.
+        """
+        tenant, hint, find = self._origin.tenant, self._origin.hint, self._ledger.find
+        node = self._path[-1]
+        for index in range(start, end):
+            child = self._cache.last_child(node)
+            if child is None or child.image is None or child.image != images[index]:
+                return index
+            if child.chosen is not None:
+                candidates = find(tenant, self._maker.opening(node).prompt_digest)
+                if child.chosen != (0 if candidates is None else candidates.version, hint):
+                    return index
+            self._go_on(child)
+            node = child
+        return max(start, end)
+
+    def step(self, message: Mapping[str, Any], where: str, *, is_open: bool) -> Turn:
+        """Go on behind a message and return its turn."""
         turn = read_turn(message, where)
-        entry_serial, candidates = 0, None
+        serial, candidates = 0, None
         if turn.role == "assistant":
             candidates = self._candidates()
             if candidates is not None:
-                entry_serial = self._chosen(turn, candidates)
-        parent = self._path[-1]
-        key = (parent.serial, turn, entry_serial, is_open)
-        if self._revisit(key):
-            return
-        if candidates is not None and entry_serial:
-            entry = next(e for e in candidates.entries if e.serial == entry_serial)
-            if self._put_back(key, entry, turn, is_open=is_open):
-                return
+                turn, serial = self._chosen(turn, candidates)
+        key = (turn, serial, is_open)
+        node = self._cache.find(self._path[-1], key)
+        if node is not None:
+            self._go_on(node)
+        else:
+            node = self._made(key, message, where, candidates)
+            self._visit(node)
+        if turn.role == "assistant":
+            version = 0 if candidates is None else candidates.version
+            self._path[-1].chosen = (version, self._origin.hint)
+        return turn
+
+    def keep_image(self, image: Any, turn: Turn) -> None:
+        """Let the next message with an equal image be known as the last one of the path."""
+        kept = kept_image(image, turn)
+        if kept is not None:
+            self._prefixes.replace_image(self._path[-1], *kept)
+
+    def _made(
+        self,
+        key: tuple[Turn, int, bool],
+        message: Mapping[str, Any],
+        where: str,
+        candidates: Candidates | None,
+    ) -> PrefixNode:
+        """Return the segment of a message that the cache does not hold."""
+        turn, serial, is_open = key
+        if candidates is not None and serial:
+            entry = next(e for e in candidates.entries if e.serial == serial)
+            node = self._put_back(key, entry, candidates)
+            if node is not None:
+                return node
         elif turn.role == "assistant" and candidates is None:
             self._ledger.count("misses")
-        ids = self._native_ids()
-        self._visit(self._maker.message(key, parent, message, where, turn, ids, is_open=is_open))
+        return self._maker.message(
+            key, self._path[-1], message, where, turn, self._native_ids(), is_open=is_open
+        )
 
     def finish(self, *, is_open: bool) -> EncodedConversation:
         """Return the prompt."""
@@ -139,19 +190,27 @@ class _Walk:
         entries: list[int] = []
         for node in self._path:
             token_ids += node.token_ids
-            call_ids += node.shown_ids
+            if node.shown_ids:
+                call_ids += node.shown_ids
             if node.entry_serial:
                 entries.append(node.entry_serial)
                 num_spliced += node.num_spliced_tokens
                 num_restored += node.num_restored_tokens
+        last = self._path[-1]
+        num_cached = len(token_ids) - self._num_new_tokens
         if is_open:
             self._expect_rest()
+            digest = last.digest.value()
         else:
-            token_ids += self._maker.opening(self._path[-1]).token_ids
+            opening = self._maker.opening(last)
+            token_ids += opening.token_ids
+            digest = opening.prompt_digest
         self._ledger.touch(entries)
-        self._cache.use(self._keys)
+        self._cache.use(last)
+        if self._ids is not None:
+            self._prefixes.leave_ids(last, self._ids)
         return EncodedConversation(
-            token_ids, call_ids, num_spliced, num_restored, self._num_cached_tokens
+            token_ids, digest, call_ids, num_spliced, num_restored, num_cached
         )
 
     def _expect_rest(self) -> None:
@@ -165,28 +224,25 @@ class _Walk:
 
     # Segments
 
-    def _revisit(self, key: Hashable) -> bool:
-        """Go on behind a segment that the cache holds, if it does."""
-        node = self._cache.get(PrefixNode, key)
-        if node is None:
-            return False
-        self._num_cached_tokens += len(node.token_ids)
+    def _go_on(self, node: PrefixNode) -> None:
+        """Go on behind a segment that the cache holds."""
         if self._ids is not None:
             node.replay(self._ids)
-        self._append(node)
-        return True
+        self._path.append(node)
 
     def _visit(self, node: PrefixNode) -> None:
-        self._append(self._cache.add(node.key, node))
-
-    def _append(self, node: PrefixNode) -> None:
-        self._path.append(node)
-        self._keys.append(node.key)
+        self._num_new_tokens += len(node.token_ids)
+        self._path.append(self._cache.add(self._path[-1], node))
 
     def _native_ids(self) -> NativeIds:
+        """Return the naming of ids at the end of the path: the last one left there, brought up."""
         if self._ids is None:
-            self._ids = NativeIds()
-            for node in self._path:
+            start = len(self._path)
+            while self._ids is None and start:
+                self._ids = self._prefixes.take_ids(self._path[start - 1])
+                start -= self._ids is None
+            self._ids = self._ids or NativeIds()
+            for node in self._path[start:]:
                 node.replay(self._ids)
         return self._ids
 
@@ -196,15 +252,19 @@ class _Walk:
         opening = self._maker.opening(self._path[-1])
         return self._ledger.find(self._origin.tenant, opening.prompt_digest)
 
-    def _chosen(self, turn: Turn, candidates: Candidates) -> int:
-        """Return the serial of the entry that the message is, 0 if none or several may be meant."""
-        key = (self._path[-1].serial, turn, self._origin.hint, candidates.version)
-        choice = self._cache.get(_Choice, key)
+    def _chosen(self, turn: Turn, candidates: Candidates) -> tuple[Turn, int]:
+        """Return the turn and the serial of the entry that it is.
+
+        The serial is 0 if it is none or several may be meant.
+        """
+        choices = self._prefixes.choices_behind(self._path[-1], candidates)
+        choice = choices.find(turn, self._origin.hint)
         if choice is None:
             serial = self._choose(turn, candidates)
-            choice = self._cache.add(key, _Choice(key, serial, _CHOICE_BYTES + turn.num_bytes))
-        self._keys.append(choice.key)
-        return choice.serial
+            choice = (turn, serial)
+            with self._prefixes.changing(self._path[-1], choices):
+                choices.add(turn, self._origin.hint, serial)
+        return choice
 
     def _choose(self, turn: Turn, candidates: Candidates) -> int:
         hint, entries = self._origin.hint, candidates.entries
@@ -212,7 +272,7 @@ class _Walk:
         # Two names that clients gave are two conversations: one's thinking must not become the
         # other's, not even where the own turn was put out and the look-alike is the only one left.
         possible = [entry for entry in entries if not self._origin.excludes(entry)]
-        matches = self._matches(turn, own) or self._matches(turn, possible)
+        matches = self._matches(turn, own, candidates) or self._matches(turn, possible, candidates)
         if not matches:
             self._ledger.count("misses")
             return 0
@@ -222,42 +282,48 @@ class _Walk:
         self._ledger.count("hits")
         return matches[0].serial
 
-    def _matches(self, turn: Turn, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    def _matches(
+        self, turn: Turn, entries: Sequence[LedgerEntry], candidates: Candidates
+    ) -> list[LedgerEntry]:
         """Return the first entry that the message is, and the first other one that it may be."""
         matches: list[LedgerEntry] = []
         for entry in entries:
             if matches and entry.token_ids == matches[0].token_ids:
                 continue
-            if self._generated(entry).is_returned_as(turn):
+            if self._generated(entry, candidates).is_returned_as(turn):
                 matches.append(entry)
                 if len(matches) > 1:
                     break
         return matches
 
-    def _generated(self, entry: LedgerEntry) -> GeneratedTurn:
-        key = (self._path[-1].serial, entry.serial, "generated")
-        held = self._cache.get(GeneratedTurn, key)
+    def _generated(self, entry: LedgerEntry, candidates: Candidates) -> GeneratedTurn:
+        choices = self._prefixes.choices_behind(self._path[-1], candidates)
+        held = choices.generated(entry.serial)
         if held is None:
-            call_ids = [call_id for node in self._path for call_id in node.shown_ids]
-            held = self._cache.add(
-                key,
-                read_generated(
-                    self._maker.vocabulary,
-                    entry.token_ids,
-                    tools=self._tools,
-                    history_call_ids=call_ids,
-                ),
+            held = read_generated(
+                self._maker.vocabulary,
+                entry.token_ids,
+                tools=self._tools,
+                history_call_ids=self._native_ids().history,
             )
+            with self._prefixes.changing(self._path[-1], choices):
+                choices.add_generated(entry.serial, held)
         return held
 
-    def _put_back(self, key: Hashable, entry: LedgerEntry, turn: Turn, *, is_open: bool) -> bool:
-        """Go on behind a turn as it was generated; False if it cannot be left open."""
+    def _put_back(
+        self,
+        key: tuple[Turn, int, bool],
+        entry: LedgerEntry,
+        candidates: Candidates,
+    ) -> PrefixNode | None:
+        """Return the segment of a turn as it was generated; None if it cannot be left open."""
+        turn, _, is_open = key
         put_back = continued if is_open else spliced
         closed = put_back(self._maker.vocabulary, entry.token_ids)
         if closed is None:
-            return False
+            return None
         token_ids, num_generated = closed
-        shown_ids = self._generated(entry).call_ids
+        shown_ids = self._generated(entry, candidates).call_ids
         node = self._maker.generated(key, self._path[-1], token_ids, turn, shown_ids)
         node.entry_serial = entry.serial
         node.num_spliced_tokens = num_generated
@@ -266,8 +332,7 @@ class _Walk:
         ids = self._native_ids()
         node.replay(ids)
         node.next_index = ids.next_index
-        self._visit(node)
-        return True
+        return node
 
 
 def _tools_key(tools: Sequence[Mapping[str, Any]] | None) -> Hashable:

@@ -39,17 +39,17 @@ class TextCuts:
 
     def pieces(self, text: str) -> list[str]:
         """Return `text` cut into what is encoded alone, and count its characters."""
-        if self._fits(text):
+        if not self.would_cut(len(text)):
             self._count_last_run(text)
             self._slice_chars += len(text)
             return [text] if text else []
         borders = [0, *self._cut(text), len(text)]
         return [text[i:j] for i, j in pairwise(borders) if i < j]
 
-    def _fits(self, text: str) -> bool:
+    def would_cut(self, num_chars: int) -> bool:
+        """Say whether a text of so many characters might be cut here."""
         return (
-            self._slice_chars + len(text) <= _SLICE_CHARS
-            and self._run_chars + len(text) <= _RUN_CHARS
+            self._slice_chars + num_chars > _SLICE_CHARS or self._run_chars + num_chars > _RUN_CHARS
         )
 
     def _count_last_run(self, text: str) -> None:

@@ -87,6 +87,13 @@ class IdsDigest:
         return digest
 
 
+def digest_of(prompt_ids: Sequence[int]) -> bytes:
+    """Return the digest of a whole prompt; ValueError as `IdsDigest.add` raises it."""
+    digest = IdsDigest()
+    digest.add(prompt_ids)
+    return digest.value()
+
+
 class TurnLedger:
     """Generated turns of all conversations, least recently used out first.
 
@@ -113,21 +120,27 @@ class TurnLedger:
         """Return the number of turns held."""
         return len(self._entries)
 
-    def record(self, prompt_ids: Sequence[int], output_ids: Sequence[int], origin: Origin) -> None:
+    def record(
+        self,
+        prompt_ids: Sequence[int],
+        output_ids: Sequence[int],
+        origin: Origin,
+        *,
+        prompt_digest: bytes | None = None,
+    ) -> None:
         """Remember that `output_ids` were generated behind `prompt_ids`.
 
-        prompt_ids: the whole prompt, generation prompt included. Where it ends inside a turn, as
-                    `expect_rest` said, that turn is remembered from its beginning.
-        output_ids: all ids generated so far, the stop token included if there is one. A longer
-                    output that goes on from an earlier one of the same hint takes its place.
+        prompt_ids:    the whole prompt, generation prompt included. Where it ends inside a turn, as
+                       `expect_rest` said, that turn is remembered from its beginning.
+        output_ids:    all ids generated so far, the stop token included if there is one. A longer
+                       output that goes on from an earlier one of the same hint takes its place.
+        prompt_digest: of `prompt_ids`, where it is known already (2.5 ms for 200,000 ids).
 
         Raises ValueError for ids that are no unsigned 32-bit numbers.
         """
         if not output_ids:
             return
-        digest = IdsDigest()
-        digest.add(prompt_ids)
-        place = (origin.tenant, digest.value())
+        place = (origin.tenant, prompt_digest or digest_of(prompt_ids))
         token_ids = _packed(output_ids, "output_ids")
         with self._lock:
             if (begun := self._continued.get(place)) is not None:

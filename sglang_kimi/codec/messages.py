@@ -46,7 +46,7 @@ def check_objects(values: Any, where: str) -> Sequence[Mapping[str, Any]]:
     if not isinstance(values, list | tuple):
         raise PromptError(where, "a list of objects", values)
     for index, value in enumerate(values):
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise PromptError(f"{where}[{index}]", "an object", value)
     return values
 

@@ -6,15 +6,16 @@ only, so conversations share the segments that they have in common.
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sglang_kimi.parsers.vocabulary import TURN_END
 
+from .choices import Choices
 from .cuts import TextCuts
 from .ledger import IdsDigest
 from .odd_history import OddHistory
+from .prefix_cache import CachedNode
 from .prompt import PromptWriter, write_declaration, write_generation_prompt, write_turn
 from .tool_call_ids import NativeIds
 from .turns import Turn
@@ -25,8 +26,6 @@ _NODE_BYTES: Final = 1600
 _ID_BYTES: Final = 8
 """A reference: the numbers themselves are shared by all segments."""
 
-_serials = count(1)
-
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -36,8 +35,7 @@ class Opening:
     prompt_digest: bytes
 
 
-@dataclass(slots=True, eq=False)
-class PrefixNode:
+class PrefixNode(CachedNode):
     """A segment and the state behind it; never changed once its maker has given it away.
 
     cuts, digest:           of the whole prefix, this segment included.
@@ -48,22 +46,60 @@ class PrefixNode:
     entry_serial:           the ledger's entry that was put back here, 0 if none.
     num_spliced_tokens:     ids that came from that entry.
     num_restored_tokens:    those of them that are thinking which the client did not send.
+    opening:                the generation prompt behind it, made when first asked for.
+    choices:                what was decided for the assistant turns behind it, if anything was.
+    image:                  of the message as it came last, None for one that is left open or has
+                            none to keep; a message with an equal image is this one.
+    image_bytes:            what the image takes, counted in `num_bytes`.
+    chosen:                 of an assistant's, the version of the candidates and the hint with
+                            which it was last chosen; None where no choice is to be made.
+    native_ids:             the naming of ids behind it, for the next one who goes on to take.
     """
 
-    key: Hashable
-    token_ids: tuple[int, ...]
-    cuts: TextCuts
-    digest: IdsDigest
-    num_bytes: int
-    returned_ids: tuple[str, ...] = ()
-    shown_ids: tuple[str, ...] = ()
-    next_index: int | None = None
-    answers: str | None = None
-    entry_serial: int = 0
-    num_spliced_tokens: int = 0
-    num_restored_tokens: int = 0
-    opening: Opening | None = None  # made when first asked for
-    serial: int = field(default_factory=_serials.__next__)
+    __slots__ = (
+        "answers",
+        "choices",
+        "chosen",
+        "cuts",
+        "digest",
+        "entry_serial",
+        "image",
+        "image_bytes",
+        "native_ids",
+        "next_index",
+        "num_restored_tokens",
+        "num_spliced_tokens",
+        "opening",
+        "returned_ids",
+        "shown_ids",
+        "token_ids",
+    )
+
+    def __init__(
+        self,
+        key: Hashable,
+        token_ids: tuple[int, ...],
+        cuts: TextCuts,
+        digest: IdsDigest,
+        num_bytes: int,
+    ) -> None:
+        super().__init__(key, num_bytes)
+        self.token_ids = token_ids
+        self.cuts = cuts
+        self.digest = digest
+        self.returned_ids: tuple[str, ...] = ()
+        self.shown_ids: tuple[str, ...] = ()
+        self.next_index: int | None = None
+        self.answers: str | None = None
+        self.entry_serial = 0
+        self.num_spliced_tokens = 0
+        self.num_restored_tokens = 0
+        self.opening: Opening | None = None
+        self.choices: Choices | None = None
+        self.image: Any = None
+        self.image_bytes = 0
+        self.chosen: tuple[int, str | None] | None = None
+        self.native_ids: NativeIds | None = None
 
     def replay(self, ids: NativeIds) -> None:
         """Let `ids`, which stands before this segment, go on behind it."""
@@ -81,6 +117,8 @@ class NodeMaker:
         self.vocabulary = vocabulary
         self.odd = OddHistory()
         self._numbers = list(range(vocabulary.size))
+        self._opening_ids = self._opening_behind(TextCuts())
+        self._opening_chars = len(vocabulary.decode(self._opening_ids))
 
     def declaration(self, key: Hashable, tools: Sequence[Mapping[str, Any]] | None) -> PrefixNode:
         """Return the first segment, empty without tools."""
@@ -137,13 +175,18 @@ class NodeMaker:
     def opening(self, node: PrefixNode) -> Opening:
         """Return the generation prompt behind a segment."""
         if node.opening is None:
-            writer = PromptWriter(self.vocabulary, node.cuts.copy())
-            write_generation_prompt(writer)
-            token_ids = writer.take()
+            token_ids = self._opening_ids
+            if node.cuts.would_cut(self._opening_chars):
+                token_ids = self._opening_behind(node.cuts.copy())
             digest = node.digest.copy()
             digest.add(token_ids)
-            node.opening = Opening(self._shared(token_ids), digest.value())
+            node.opening = Opening(token_ids, digest.value())
         return node.opening
+
+    def _opening_behind(self, cuts: TextCuts) -> tuple[int, ...]:
+        writer = PromptWriter(self.vocabulary, cuts)
+        write_generation_prompt(writer)
+        return self._shared(writer.take())
 
     def _node(
         self,

@@ -140,8 +140,9 @@ class PromptWriter:
         return token_ids
 
     def _flush(self) -> None:
-        self._token_ids += self._vocabulary.encode_text("".join(self._texts), self._cuts)
-        self._texts.clear()
+        if self._texts:
+            self._token_ids += self._vocabulary.encode_text("".join(self._texts), self._cuts)
+            self._texts.clear()
 
 
 def write_declaration(writer: PromptWriter, tools: Sequence[Mapping[str, Any]]) -> None:

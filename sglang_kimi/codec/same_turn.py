@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sglang_kimi.parsers.events import CallEnd, Event, ToolCall, collect
 from sglang_kimi.parsers.output_parser import OutputParser
+from sglang_kimi.parsers.tool_call_ids import CallHistory
 from sglang_kimi.parsers.vocabulary import THINK_CLOSE, TokenVocabulary
 
 from .same_arguments import are_same_arguments
@@ -86,7 +87,7 @@ def read_generated(
     token_ids: Sequence[int],
     *,
     tools: Sequence[Mapping[str, Any]] | None,
-    history_call_ids: Sequence[str],
+    history_call_ids: Sequence[str] | CallHistory,
 ) -> GeneratedTurn:
     """Parse generated ids as they were parsed for the client.
 

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
+from sglang_kimi.parsers.tool_call_ids import CallHistory
+
 from . import messages as fields
 
 ToolCallIdMode = Literal["verbatim", "normal"]
@@ -77,10 +79,17 @@ class NativeIds:
     """
 
     def __init__(self) -> None:
+        self.history = CallHistory()  # of the calls so far, as an answer's parser needs it
         self._used: set[str] = set()
         self.next_index = 0  # of the next call that has to be counted
         self._unanswered: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
+
+    @property
+    def num_bytes(self) -> int:
+        """Return about how much memory the tables take, texts that nodes hold left out."""
+        num_ids = len(self._used) + len(self._answered) + len(self.history.used)
+        return 300 * num_ids + 900 * len(self._unanswered)
 
     def for_calls(self, message: Mapping[str, Any], where: str) -> list[str]:
         calls = fields.tool_calls(message, where)
@@ -99,6 +108,8 @@ class NativeIds:
         """Return the id of the call that a result of the client's call `original` answers."""
         if waiting := self._unanswered.get(original):
             self._answered[original] = waiting.popleft()
+            if not waiting:
+                del self._unanswered[original]
         if original not in self._answered:
             self._take(original)  # its call is not in the history; no call may get its id
             return original
@@ -125,6 +136,7 @@ class NativeIds:
         self._await_results(originals, natives)
 
     def _await_results(self, originals: Sequence[str], natives: Sequence[str]) -> None:
+        self.history.add(natives)
         for original in originals:  # a turn that repeats an earlier id takes over its results
             self._unanswered.pop(original, None)
         for original, native in zip(originals, natives, strict=False):

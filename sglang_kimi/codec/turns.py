@@ -37,12 +37,16 @@ class Turn(NamedTuple):
     answers: str = ""
 
     @property
+    def texts(self) -> tuple[str | type, ...]:
+        """Return all texts, those of the calls last."""
+        content = (self.content,) if isinstance(self.content, str) else self.content
+        in_calls = (text for call in self.calls for text in call)
+        return (self.role, self.heading, self.thinking, self.answers, *content, *in_calls)
+
+    @property
     def num_bytes(self) -> int:
         """Return about how much memory the texts take."""
-        content = (self.content,) if isinstance(self.content, str) else self.content
-        texts = (self.role, self.heading, self.thinking, self.answers, *content)
-        in_calls = (text for call in self.calls for text in call)
-        return sum(map(sys.getsizeof, (*texts, *in_calls))) + 80 * len(self.calls)
+        return sum(map(sys.getsizeof, self.texts)) + 80 * len(self.calls)
 
 
 def read_turn(message: Mapping[str, Any], where: str) -> Turn:

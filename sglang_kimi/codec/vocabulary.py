@@ -107,8 +107,9 @@ class Vocabulary:
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of an ordinary token; a control token gives its text's bytes."""
-        text = self.control_text(token_id)
-        return self._ranks[token_id] if text is None else text.encode()
+        if 0 <= token_id < len(self._ranks):
+            return self._ranks[token_id]
+        return (self.control_text(token_id) or "").encode()
 
     def control_text(self, token_id: int) -> str | None:
         """Return the text of a control token, None for an ordinary one; ValueError out of range."""
@@ -136,6 +137,8 @@ class Vocabulary:
         """
         pieces = (cuts or TextCuts()).pieces(_without_surrogates(text))
         encode = self._encoding.encode_ordinary
+        if len(pieces) == 1:
+            return encode(pieces[0])
         return [token_id for piece in pieces for token_id in encode(piece)]
 
     def encode(self, text: str) -> list[int]:
@@ -146,7 +149,11 @@ class Vocabulary:
 
     def decode_bytes(self, token_ids: Iterable[int]) -> bytes:
         """Return the joined bytes of ids; ValueError names an id that is out of range."""
-        return b"".join(self.token_bytes(token_id) for token_id in token_ids)
+        token_ids = list(token_ids)
+        try:
+            return self._encoding.decode_bytes(token_ids)
+        except (KeyError, OverflowError):
+            return b"".join(self.token_bytes(token_id) for token_id in token_ids)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Return the text of ids, control texts included; invalid UTF-8 becomes U+FFFD."""

@@ -75,7 +75,7 @@ class AgentLoop:
         """
         ids = self.vocabulary.encode(output) if isinstance(output, str) else list(output)
         prompt = self.prompt()
-        self.encoder.ledger.record(prompt.token_ids, ids, self.origin)
+        self.encoder.ledger.record(prompt.token_ids, ids, self.origin, prompt_digest=prompt.digest)
         self.kept = prompt.token_ids + ids
         parser = OutputParser(
             self.vocabulary, tools=self.tools, history_call_ids=prompt.history_call_ids

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sglang_kimi.codec.conversation import ConversationEncoder
-from sglang_kimi.codec.ledger import Origin, TurnLedger
+from sglang_kimi.codec.ledger import Origin, TurnLedger, digest_of
 from sglang_kimi.codec.messages import PromptError
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.tool_call_ids import history_call_ids
@@ -96,14 +96,14 @@ def test_ids_are_counted_on_where_another_thread_was_quicker(
     function = {"name": "f", "arguments": "{}"}
     calls = [{"role": "assistant", "tool_calls": [{"id": i, "function": function}]} for i in "xyz"]
     encoder.encode(calls[:2], None)
-    held = encoder.cache.get
+    held = encoder.cache.find
     seen: list[Any] = []
 
-    def get(kind: Any, key: Any) -> Any:  # the first message seems not to be there yet
+    def find(parent: Any, key: Any) -> Any:  # the first message seems not to be there yet
         seen.append(key)
-        return None if len(seen) == 2 else held(kind, key)
+        return None if len(seen) == 2 else held(parent, key)
 
-    monkeypatch.setattr(encoder.cache, "get", get)
+    monkeypatch.setattr(encoder.cache, "find", find)
     encoded = encoder.encode(calls, None)
     assert encoded.token_ids == plain(small, calls, None)
     assert encoded.num_cached_tokens > 0
@@ -269,6 +269,14 @@ def test_turns_before_a_changed_one_stay_as_generated(small: Vocabulary, loop: A
     prompt = loop.prompt().token_ids
     assert prompt[: len(kept)] == kept
     assert "edited" in small.decode(prompt) and "more" in small.decode(prompt)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_prompt_comes_with_the_digest_of_its_ids(loop: AgentLoop, is_open: bool) -> None:
+    loop.turn(OUTPUT, FORGET)
+    messages = [*loop.messages, {"role": "assistant", "content": "so far"}]
+    encoded = loop.encoder.encode(messages, TOOLS, continue_final_message=is_open)
+    assert encoded.digest == digest_of(encoded.token_ids)
 
 
 def test_a_turn_is_found_only_behind_its_own_prefix(small: Vocabulary, loop: AgentLoop) -> None:

@@ -19,7 +19,7 @@ SECRET = "what another agent thought"
 
 def turns_of(encoder: ConversationEncoder, golden: Golden) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the prompt before each assistant's turn, and the turn as one with other thoughts."""
-    vocabulary = encoder.maker.vocabulary
+    vocabulary = encoder.vocabulary
     close = vocabulary.control_id("</think>")
     for index, message in enumerate(golden["messages"]):
         if message["role"] == "assistant":
@@ -48,7 +48,7 @@ def turns_of_another_conversation(encoder: ConversationEncoder, goldens: list[Go
 
 
 def other_answers_to_the_same_prompts(encoder: ConversationEncoder, goldens: list[Golden]) -> None:
-    vocabulary = encoder.maker.vocabulary
+    vocabulary = encoder.vocabulary
     other = vocabulary.encode(f"{SECRET}</think>Something that no golden says.<|im_end|>")
     for golden in goldens:
         for prompt, _ in turns_of(encoder, golden):
@@ -71,7 +71,7 @@ FILLS: list[Fill] = [
 
 
 def assert_as_specified(encoder: ConversationEncoder, goldens: list[Golden]) -> None:
-    vocabulary = encoder.maker.vocabulary
+    vocabulary = encoder.vocabulary
     codec, num_equal = PromptCodec(vocabulary), 0
     for golden in goldens:
         messages, tools = golden["messages"], golden["tools"]

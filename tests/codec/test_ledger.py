@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sglang_kimi.codec.ledger import IdsDigest, Origin, TurnLedger
+from sglang_kimi.codec.ledger import IdsDigest, Origin, TurnLedger, digest_of
 
 PROMPT = [1, 2, 3]
 HERE = Origin("t", "h")
@@ -78,6 +78,15 @@ def test_an_output_that_goes_on_inside_a_turn_is_recorded_from_the_turns_beginni
     ledger.record([*PROMPT, 7, 8], [9], Origin("other"))
     assert outputs(ledger) == [[7, 8, 9]]
     assert outputs(ledger, "other", [*PROMPT, 7, 8]) == [[9]]
+
+
+def test_a_digest_that_is_known_finds_the_same_place() -> None:
+    ledger = TurnLedger()
+    ledger.record(PROMPT, [7], HERE, prompt_digest=digest_of(PROMPT))
+    ledger.record(PROMPT, [8], HERE)
+    ledger.expect_rest("t", digest([*PROMPT, 7]), digest(PROMPT), 1)
+    ledger.record([*PROMPT, 7], [9], HERE, prompt_digest=digest([*PROMPT, 7]))
+    assert outputs(ledger) == [[8], [7, 9]]
 
 
 def test_an_empty_output_is_no_turn() -> None:

@@ -34,16 +34,16 @@ def test_an_odd_thing_is_rendered_and_counted_once_while_its_history_grows(encod
     for history in (ODD[kind], [*ODD[kind], USER]):
         prompt = encoder.encode(history, None).token_ids
         assert prompt == PromptCodec(small).encode(history)
-        assert encoder.maker.odd.counts == {kind: 1}
+        assert encoder.odd_history.counts == {kind: 1}
 
 
 def test_ids_of_one_turn_that_repeat_are_counted(encoder):
     encoder.encode([calls("a", "a"), result("a"), result("a")], None)
-    assert encoder.maker.odd.counts == {"repeated_id": 1}
+    assert encoder.odd_history.counts == {"repeated_id": 1}
 
 
 def test_a_usual_history_has_nothing_odd(encoder):
     system = {"role": "system", "content": "s"}
     history = [system, USER, calls("a", "b"), result("b"), result("a"), system, USER, calls("c")]
     encoder.encode([*history, result("c")], None)
-    assert not encoder.maker.odd.counts
+    assert not encoder.odd_history.counts

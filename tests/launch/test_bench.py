@@ -1,10 +1,40 @@
-"""The benchmark's sessions are real conversations, and what it times is right."""
+"""The benchmark's sessions are real conversations, and its tables say what was measured."""
+
+import pytest
 
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.bench.codec_cost import measure_prompts, measure_session
-from sglang_kimi.launch.bench.cost_part import renderer
-from sglang_kimi.launch.bench.sessions import Session
+from sglang_kimi.launch.bench import codec_cost, cost_table
+from sglang_kimi.launch.bench.codec_cost import CostRow, SessionTotal
+from sglang_kimi.launch.bench.prompt_process import PromptProcess, Step, Times
+from sglang_kimi.launch.bench.sessions import Session, many_tools
+from sglang_kimi.launch.jsonlines import UsageError
+from sglang_kimi.launch.server_process import ServerError
+
+
+class FakeProcess:
+    """Answers each step with times that follow from its number."""
+
+    def __init__(self, vocabulary):
+        self.codec = PromptCodec(vocabulary)
+        self.bodies = []
+
+    def time(self, body, output_ids):
+        self.bodies.append({**body, "messages": [*body["messages"]]})
+        number = len(self.bodies)
+        num_tokens = len(self.codec.encode(body["messages"], body["tools"]))
+        stock = Times(1.0, 2.0, 100.0 * number, 3.0)
+        return Step(num_tokens, Times(1.0, 2.0, number, 3.0), stock, 50.0 * number)
+
+
+@pytest.fixture
+def process(mini_checkpoint):
+    return FakeProcess(Vocabulary.load(mini_checkpoint))
+
+
+@pytest.fixture
+def session(mini_checkpoint):
+    return Session(Vocabulary.load(mini_checkpoint))
 
 
 def test_a_sessions_answer_is_what_the_client_sends_back(mini_checkpoint):
@@ -16,19 +46,64 @@ def test_a_sessions_answer_is_what_the_client_sends_back(mini_checkpoint):
     assert vocabulary.decode(answer) in vocabulary.decode(prompt)
 
 
-def test_both_ways_render_the_same_text_but_for_the_declaration(mini_checkpoint):
-    vocabulary = Vocabulary.load(mini_checkpoint)
-    session = Session(vocabulary)
-    session.answer()
-    session.go_on(50)
-    ours = vocabulary.decode(PromptCodec(vocabulary).encode(session.messages, []))
-    assert renderer(mini_checkpoint)(session.messages, []) == ours
+def test_each_row_is_of_new_turns_behind_a_history_of_its_size(process, session):
+    rows = list(codec_cost.measure_prompts(process, session, [3000, 30_000]))
+    assert 3000 <= rows[0].num_tokens < 30_000 <= rows[1].num_tokens
+    last = len(process.bodies)
+    assert rows[1].ours.build == last - codec_cost.REPEATS // 2  # the median of the last steps
+    assert rows[1].ratio == 150
 
 
-def test_rows_and_totals_count_the_prompts_tokens(mini_checkpoint):
-    vocabulary = Vocabulary.load(mini_checkpoint)
-    render = renderer(mini_checkpoint)
-    rows = list(measure_prompts(vocabulary, render, [3000, 9000]))
-    assert 3000 <= rows[0].num_tokens < rows[1].num_tokens
-    total = measure_session(vocabulary, render, num_turns=3, num_chars=100)
-    assert total.num_turns == 3 and total.ours_s > 0 and total.stock_s > 0
+def test_a_session_is_built_at_every_turn(process, session):
+    total = codec_cost.measure_session(process, session, num_turns=3, num_chars=100)
+    assert (total.num_turns, total.ours_s, total.stock_s) == (3, 6.0, 600.0)
+    assert total.released_s == 900.0
+    lengths = [len(body["messages"]) for body in process.bodies]
+    assert lengths == [2, 4, 6]
+
+
+def test_tools_are_all_different_and_declared(process, session):
+    row = codec_cost.measure_tools(process, session, 3)
+    assert [tool["function"]["name"] for tool in process.bodies[-1]["tools"]] == [
+        "tool_0",
+        "tool_1",
+        "tool_2",
+    ]
+    assert row.num_tokens > len(str(many_tools(3))) / 8
+
+
+def row(num_tokens, ours_s, released_s):
+    return CostRow(num_tokens, Times(0, 0, ours_s, 0), Times(0, 0, 0, 0), released_s)
+
+
+def test_growth_is_counted_by_thousand_tokens():
+    rows = [row(10_000, 0.001, 1), row(110_000, 0.003, 1)]
+    assert codec_cost.growth_us_per_1k(rows) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "missed"),
+    [
+        ([row(200_000, 0.001, 0.05)], (101_000, 1, 30), []),
+        ([row(200_000, 0.001, 0.04)], (101_000, 1, 29), ["200,000 tokens: 40x", "session: 29x"]),
+        ([row(16_000, 0.001, 0.01), row(216_000, 0.0051, 1)], (900, 1, 1), ["growth: 20.5 µs"]),
+    ],
+)
+def test_what_is_below_its_target_is_named(rows, total, missed):
+    lines = list(cost_table._misses(rows, SessionTotal(100, *total[:2], 0, total[2])))
+    assert [line.split(", want")[0] for line in lines] == [
+        text if "growth" not in text else f"{text} per 1,000 tokens" for text in missed
+    ]
+
+
+def test_a_folder_without_a_config_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"config\.json"):
+        PromptProcess(tmp_path)
+
+
+def test_a_process_that_ends_is_told_with_its_last_words(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    process = PromptProcess(tmp_path)
+    process._command = [process._command[0], "-c", "raise SystemExit('no such thing')"]
+    with process, pytest.raises(ServerError, match="no such thing"):
+        process.time({}, [])

@@ -41,7 +41,7 @@ def store():
 @pytest.fixture
 def request_of_ours(store):
     obj = SimpleNamespace(input_ids=PROMPT)
-    request_scope.attach_turn(obj, Turn(store, PROMPT, Origin("tenant")))
+    request_scope.attach_turn(obj, Turn(store, PROMPT, b"digest", Origin("tenant")))
     return obj
 
 
@@ -175,13 +175,13 @@ def test_a_prefill_server_records_nothing(flags, store, request_of_ours):
 
 
 def test_a_dumped_request_holds_nothing_of_the_turn(store):
-    assert pickle.loads(pickle.dumps(Turn(store, PROMPT, Origin("tenant")))) is None
+    assert pickle.loads(pickle.dumps(Turn(store, PROMPT, b"digest", Origin("tenant")))) is None
 
 
 def encode(store):
     """Do what the adapter does: encode for the origin in scope, and leave the turn there."""
     scope = request_scope.current()
-    scope.turn = Turn(store, PROMPT, scope.origin)
+    scope.turn = Turn(store, PROMPT, b"digest", scope.origin)
 
 
 def raw_request(key):

@@ -18,49 +18,6 @@ def chat(**fields):
     return ChatCompletionRequest(**{"model": "m", "messages": [USER], **fields})
 
 
-def messages(*history):
-    return request_fields.messages_of(chat(messages=list(history)))
-
-
-def test_fields_that_sglang_does_not_know_reach_the_codec():
-    history = {"role": "assistant", "content": "a", "reasoning": "r", "x": {"y": 1}}
-    assert messages({**USER, "name": "Ann"}, history) == [{**USER, "name": "Ann"}, history]
-
-
-def test_absent_fields_stay_absent():
-    assert messages({"role": "assistant", "content": None}) == [
-        {"role": "assistant", "content": None}
-    ]
-
-
-def test_past_arguments_stay_the_clients_own_string():
-    text = '{"a":1,  "a": 1e3, "b": broken'
-    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": text}}
-    (message,) = messages({"role": "assistant", "tool_calls": [call]})
-    assert message["tool_calls"] == [call]
-
-
-@pytest.mark.parametrize("key", ["reasoning", "reasoning_content"])
-def test_reasoning_details_count_only_without_another_reasoning(key):
-    details = [{"type": "reasoning.text", "text": "de"}, {"text": "tails"}, {"data": "x"}]
-    plain = {"role": "assistant", "content": "a", "reasoning_details": details}
-    assert messages(plain)[0]["reasoning_content"] == "details"
-    assert "details" not in str(messages({**plain, key: "own"})[0])
-
-
-def test_one_turn_that_responses_lists_apart_is_one_message_again():
-    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    text = {"role": "assistant", "content": "a", "reasoning_content": "r", "phase": "commentary"}
-    (message,) = messages(text, {"role": "assistant", "tool_calls": [call]})
-    assert (message["content"], message["tool_calls"]) == ("a", [call])
-
-
-def test_two_assistant_messages_of_a_chat_client_stay_two():
-    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    text = {"role": "assistant", "content": "a"}
-    assert len(messages(text, {"role": "assistant", "tool_calls": [call]})) == 2
-
-
 def test_tools_are_given_without_the_fields_that_sglang_adds():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"default": None}}}
     assert request_fields.tools_of(chat(tools=[tool])) == [tool]

@@ -1,0 +1,106 @@
+"""The process that times prompts inside SGLang's handler, which this room does not import."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from sglang_kimi.launch.jsonlines import UsageError
+from sglang_kimi.launch.server_process import ServerError, server_environment
+
+_MODULE: Final = "sglang_kimi.chat.prompt_cost"
+_MINI_TEMPLATE: Final = Path(__file__).parent.parent / "mini" / "chat_template.jinja"
+_LOG_CHARS: Final = 2000
+
+
+@dataclass(frozen=True)
+class Times:
+    """What one request took in its stretches, in seconds of CPU time.
+
+    parse: pydantic's validation of the body. check: SGLang's own check of the request, with a
+    schema check for each tool. build: the validated request to its prompt's ids. rest: the grammar
+    and sampling parameters that follow.
+    """
+
+    parse: float
+    check: float
+    build: float
+    rest: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request, built both ways.
+
+    release_cuts_s: what stock would take besides with the release's own tokenizer, which looks at
+    every character in Python; the one that is served on both sides does not.
+    """
+
+    num_tokens: int
+    ours: Times
+    stock: Times
+    release_cuts_s: float
+
+
+class PromptProcess:
+    """A context in which requests are timed; starting it takes half a minute.
+
+    folder: a checkpoint's, its weights not needed. Raises UsageError if it has no config.json.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"{folder}: want a checkpoint's folder, found no config.json in it")
+        own = folder / "chat_template.jinja"
+        template = own if own.is_file() else _MINI_TEMPLATE
+        self._command = [sys.executable, "-m", _MODULE, str(folder), str(template)]
+        self._environment = {**os.environ, **server_environment(folder)}
+        self._environment.pop("SGLANG_PLUGINS", None)  # our chat handling is one of the two sides
+
+    def __enter__(self) -> Self:
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=self._environment,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def time(self, body: Mapping[str, Any], output_ids: Sequence[int]) -> Step:
+        """Build a chat request's prompt both ways, and let `output_ids` be what is generated then.
+
+        Raises ServerError with the end of the process's log if it ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        step = {"body": body, "output_ids": output_ids}
+        try:
+            self._process.stdin.write(json.dumps(step) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer is missing too
+        for line in self._process.stdout:
+            if line.startswith("{"):  # SGLang's own modules print as well
+                answer = json.loads(line)
+                ours, stock = Times(**answer["ours"]), Times(**answer["stock"])
+                return Step(answer["num_tokens"], ours, stock, answer["release_cuts"])
+        self._log.seek(0)
+        raise ServerError(f"the timing process ended:\n{self._log.read()[-_LOG_CHARS:]}")
