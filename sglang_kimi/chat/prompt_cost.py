@@ -35,7 +35,7 @@ from sglang.srt.utils.hf_transformers_utils import get_tokenizer  # noqa: E402
 from sglang_kimi.codec.vocabulary import Vocabulary  # noqa: E402
 from sglang_kimi.seams import require  # noqa: E402
 
-from . import request_scope  # noqa: E402
+from . import request_scope, serving  # noqa: E402
 from .names import PARSER, STOCK_PARSERS, vocabulary_of  # noqa: E402
 
 _NO_HEADERS: Final = SimpleNamespace(headers={})
@@ -53,6 +53,8 @@ class _Manager:
 
     processor = None
     served_model_name = "kimi"
+    allow_auto_truncate = False
+    num_reserved_tokens = 0
 
     def __init__(self, server_args: ServerArgs, tokenizer: Any, parser: str) -> None:
         self.server_args = server_args
@@ -87,12 +89,14 @@ class _Stopwatch:
 class _Side:
     """One of the two ways, with what of it is timed."""
 
-    def __init__(self, handler: OpenAIServingChat, build: _Stopwatch) -> None:
+    def __init__(self, handler: OpenAIServingChat, build: _Stopwatch, *, is_ours: bool) -> None:
         self._handler = handler
         self._build = build
+        self._is_ours = is_ours
 
     def run(self, body: str) -> tuple[dict[str, float], Any]:
         """Return the times of a request and what SGLang would generate from."""
+        serving.activate(self._is_ours)
         fields = json.loads(body)  # anew, so that no text's hash is known already
         start = time.thread_time()
         request = ChatCompletionRequest(**fields)
@@ -126,9 +130,9 @@ def run(folder: Path, template: Path) -> None:
 
     templates.initialize_templates(manager(PARSER), str(folder))
     handler = OpenAIServingChat(manager(PARSER), templates)
-    ours = _Side(handler, _Stopwatch(handler._encoding_adapter, "encode_messages"))
+    ours = _Side(handler, _Stopwatch(handler._encoding_adapter, "encode_messages"), is_ours=True)
     handler = _StockChat(manager(STOCK_PARSERS[0]), templates)
-    stock = _Side(handler, _Stopwatch(handler, "_apply_jinja_template"))
+    stock = _Side(handler, _Stopwatch(handler, "_apply_jinja_template"), is_ours=False)
     gc.collect()
     gc.freeze()  # SGLang's modules; else single steps pay for looking through them
     vocabulary = vocabulary_of(tokenizer)

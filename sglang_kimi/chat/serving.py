@@ -7,10 +7,10 @@ model, and our adapter is built only where it is ours.
 _is_active = False
 
 
-def activate() -> None:
-    """Note that our adapter was built in this process."""
+def activate(is_active: bool = True) -> None:
+    """Note that our adapter was built in this process; False takes that back, to measure stock."""
     global _is_active
-    _is_active = True
+    _is_active = is_active
 
 
 def is_active() -> bool:

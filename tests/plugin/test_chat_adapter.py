@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sglang_kimi.chat import protocol
+from sglang_kimi.chat import protocol, serving
 from sglang_kimi.codec.vocabulary import Vocabulary
 
 protocol.widen()
@@ -60,6 +60,11 @@ def adapter(vocabulary, monkeypatch):
         )
     )
     return KimiChatAdapter(vocabulary, hooks, owns_output=True)
+
+
+@pytest.fixture(autouse=True)
+def our_model_is_served(monkeypatch):
+    monkeypatch.setattr(serving, "_is_active", True)
 
 
 def chat(**fields):

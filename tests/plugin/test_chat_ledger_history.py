@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sglang_kimi import environment
-from sglang_kimi.chat import metrics, protocol, request_scope
+from sglang_kimi.chat import metrics, protocol, request_scope, serving
 from sglang_kimi.codec.ledger import Origin
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.mini.tokenizer_files import shipped_file, tokenizer_config
@@ -38,6 +38,11 @@ def vocabulary(tmp_path):
 @pytest.fixture
 def adapter(vocabulary):
     return KimiChatAdapter(vocabulary, SimpleNamespace(), owns_output=True)
+
+
+@pytest.fixture(autouse=True)
+def our_model_is_served(monkeypatch):
+    monkeypatch.setattr(serving, "_is_active", True)
 
 
 def chat(*messages, **fields):

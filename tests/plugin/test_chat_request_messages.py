@@ -2,7 +2,7 @@
 
 import pytest
 
-from sglang_kimi.chat import protocol, request_messages
+from sglang_kimi.chat import protocol, request_messages, serving
 from sglang_kimi.codec.message_images import ImagedMessages, kept_image
 from sglang_kimi.codec.turns import read_turn
 
@@ -12,6 +12,11 @@ from sglang.srt.entrypoints.openai.protocol import ChatCompletionRequest  # noqa
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.fixture(autouse=True)
+def our_model_is_served(monkeypatch):
+    monkeypatch.setattr(serving, "_is_active", True)
 
 
 def chat(**fields):
