@@ -1,5 +1,6 @@
 """The adapter's prompts go on from generated turns, whoever sends them back in whatever form."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from sglang_kimi import environment
 from sglang_kimi.chat import metrics, protocol, request_scope
 from sglang_kimi.codec.ledger import Origin
 from sglang_kimi.codec.vocabulary import Vocabulary
+from sglang_kimi.launch.mini.tokenizer_files import shipped_file, tokenizer_config
 
 protocol.widen()
 
@@ -25,8 +27,12 @@ ECHO = {"role": "assistant", "content": "an answer"}
 
 
 @pytest.fixture
-def vocabulary(mini_checkpoint):
-    return Vocabulary.load(mini_checkpoint)  # each test its own, so that each has its own history
+def vocabulary(tmp_path):
+    ranks = shipped_file("tiktoken.model")
+    (tmp_path / "tiktoken.model").write_bytes(ranks)
+    config = tokenizer_config(len(ranks.splitlines()))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    return Vocabulary.load(tmp_path)
 
 
 @pytest.fixture
