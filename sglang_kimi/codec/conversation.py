@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from . import messages as fields
 from .choices import Choices
-from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
+from .ledger import Candidates, Ledger, LedgerEntry, Origin
 from .message_images import ImagedMessages, kept_image
 from .prefix_cache import PrefixCache
 from .prefix_node import NodeMaker, PrefixNode
@@ -54,7 +54,7 @@ class ConversationEncoder:
     def __init__(
         self,
         codec: PromptCodec,
-        ledger: TurnLedger,
+        ledger: Ledger,
         *,
         max_cache_bytes: int = 128 * 1024 * 1024,
     ) -> None:
@@ -77,6 +77,7 @@ class ConversationEncoder:
         The arguments are those of `PromptCodec.encode`; of `ImagedMessages` only the new ones are
         read. Raises PromptError, which names the message and field.
         """
+        self.ledger.refresh()
         walk = _Walk(self, tools, origin)
         if isinstance(messages, ImagedMessages):
             images: Sequence[Any] = messages.images
