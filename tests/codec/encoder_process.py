@@ -1,13 +1,12 @@
-"""An encoder and its ledger's file in a process of their own: JSON lines in, JSON lines out.
+"""An encoder and its ledger's file in a process of their own, see `JsonProcess`.
 
-Run as a program with the folder of a tokenizer and the path of a ledger; imports nothing of tests.
+Run as a program with the folder of a tokenizer and the path of a ledger.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sglang_kimi.codec.conversation import ConversationEncoder
 from sglang_kimi.codec.disk_ledger import DiskLedger
@@ -15,46 +14,6 @@ from sglang_kimi.codec.ledger import Origin, digest_of
 from sglang_kimi.codec.ledger_file import LedgerFile
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
-
-
-class EncoderProcess:
-    """Such a process, from outside; each method waits for its answer."""
-
-    def __init__(self, tokenizer: Path, path: Path) -> None:
-        """Start it."""
-        command = [sys.executable, "-P", __file__, str(tokenizer), str(path)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> Self:
-        """Return the process."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it, as a server ends."""
-        self._process.communicate()
-
-    def ask(self, what: str, *values: Any) -> Any:
-        """Let it do one of its verbs."""
-        self.tell(what, *values)
-        return self.answer()
-
-    def tell(self, what: str, *values: Any) -> None:
-        """Let it begin; `answer` waits for the end."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([what, *values]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """Return what the last verb gave."""
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def die(self) -> None:
-        """End it without a chance to close or write anything."""
-        self._process.kill()
-        self._process.communicate()
 
 
 class _Verbs:

@@ -11,12 +11,13 @@ from sglang_kimi.codec.ledger import digest_of
 from sglang_kimi.codec.ledger_file import LedgerFile
 from sglang_kimi.codec.vocabulary import Vocabulary
 
+from ..json_process import JsonProcess
 from .agent_loop import END, FORGET, OUTPUT, TOOLS, AgentLoop, plain
-from .encoder_process import EncoderProcess
 
 OUTPUTS = (OUTPUT, "no thought is lost</think>words" + END, "cut in its thinking")
 
-Start = Callable[[], EncoderProcess]
+PROGRAM = Path(__file__).with_name("encoder_process.py")
+Start = Callable[[], JsonProcess]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def start(write_tokenizer: Callable[[], Path], path: Path) -> Iterator[Start]:
     """Return what starts a process on the one file."""
     tokenizer = write_tokenizer()
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(EncoderProcess(tokenizer, path))
+        yield lambda: stack.enter_context(JsonProcess(PROGRAM, tokenizer, path))
 
 
 @pytest.mark.parametrize("recorders", ["first", "second", "either"])

@@ -20,9 +20,13 @@ class Store:
 
     def __init__(self):
         self.recorded = []
+        self.confirmed = []
 
     def record(self, turn, output_ids):
         self.recorded.append((turn.prompt_ids, list(output_ids), turn.origin.tenant))
+
+    def confirm(self, turn):
+        self.confirmed.append(turn.pairing)
 
 
 @pytest.fixture
@@ -239,3 +243,53 @@ def test_concurrent_responses_keep_their_own_turns(store):
     turns = [request_scope.attached_turn(obj) for obj in asyncio.run(ask_all())]
     assert len({turn.origin.tenant for turn in turns}) == 20
     assert len({turn.origin.hint for turn in turns}) == 20
+
+
+def pairing_of(request, headers=None):
+    seen = []
+
+    def convert(handler, request, raw_request):
+        seen.append(request_scope.current().pairing)
+        return SimpleNamespace(), request
+
+    raw = SimpleNamespace(headers=headers or {})
+    history_hooks._convert_chat_request(convert, handler(), request, raw)
+    return seen[0]
+
+
+def in_room(host="10.0.0.1", room=7):
+    return SimpleNamespace(bootstrap_host=host, bootstrap_port=8998, bootstrap_room=room)
+
+
+def test_prefill_and_decode_server_name_a_request_alike(flags):
+    flags.disaggregation_mode = "prefill"
+    one, other = pairing_of(in_room()), pairing_of(in_room(room=8))
+    flags.disaggregation_mode = "decode"
+    by_header = {"x-override-bootstrap-room": "7"}
+    assert pairing_of(in_room()) == pairing_of(in_room(room=3), by_header) == ("decode", one.room)
+    assert one.side == "prefill" and one.room != other.room
+    assert pairing_of(in_room(host="10.0.0.2")).room != one.room
+
+
+def test_a_request_without_a_second_server_has_no_pair(flags):
+    assert pairing_of(in_room()) is None
+    flags.disaggregation_mode = "decode"
+    assert pairing_of(in_room(room=None)) is None
+    assert pairing_of(in_room(host="2.2.2.2")) is None  # SGLang's name for a prefill that is none
+
+
+def test_a_pairs_prompt_is_confirmed_once_and_before_any_output(flags, store, request_of_ours):
+    seen = []
+    chunks = [chunk([5]), chunk([5, 6, 9], finish=STOP)]
+    run(request_of_ours, chunks, on_yield=lambda _: seen.append(len(store.confirmed)))
+    assert seen == [1, 1]
+
+
+def test_another_prompt_on_the_prefill_server_ends_the_request(flags, store, request_of_ours):
+    def refuse(turn):
+        raise ValueError("another prompt")
+
+    store.confirm, seen = refuse, []
+    with pytest.raises(ValueError, match="another prompt"):
+        run(request_of_ours, [chunk([5, 9], finish=STOP)], on_yield=seen.append)
+    assert seen == [] and store.recorded == []
