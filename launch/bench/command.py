@@ -5,6 +5,8 @@ import sys
 
 from sglang_kimi.launch.jsonlines import load_vocabulary
 
+from . import ledger_command
+
 _DESCRIPTION = """\
 Build the prompts of a growing agent session twice in one run, in SGLang's chat handler: with our
 conversation encoder, warm from the turn before, and with the chat template and tokenizer over the
@@ -17,6 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the sub-command `bench`."""
     parser = subparsers.add_parser("bench", help="measure, side by side with stock, in one run")
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
+    ledger_command.add_parser(subjects)
     codec = subjects.add_parser("codec", help="cost of building prompts", description=_DESCRIPTION)
     codec.add_argument("--tokenizer", required=True, metavar="DIR", help="a checkpoint's folder")
     codec.add_argument(

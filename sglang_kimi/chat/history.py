@@ -79,9 +79,9 @@ class History:
         self._metrics.count_ledger(self.ledger)
 
     def confirm(self, turn: Turn) -> None:
-        """Check, once a decode server generates, that its prefill server had the same prompt.
+        """Check, once a server of a pair has an output, that the other one had the same prompt.
 
-        Raises PromptMismatchError, a 400, if that one never asked for it.
+        Raises PromptMismatchError if that one never asked for it.
         """
         if turn.pairing is None or self._exchange is None:
             return

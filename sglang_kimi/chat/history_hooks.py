@@ -98,26 +98,40 @@ def _generate_request(
     """Let the output ids of our prompts pass by the ledger; leave all else alone."""
     turn = request_scope.attached_turn(obj)
     outputs = generate(manager, obj, request)
+    if turn is None:
+        return outputs
+    if turn.pairing is not None:
+        outputs = _confirmed(outputs, turn)
     # A prefill server sees only the first token; its decode server records the turn.
-    if turn is None or get_disagg().disaggregation_mode == "prefill":
+    if get_disagg().disaggregation_mode == "prefill":
         return outputs
     return _recorded(outputs, turn)
+
+
+async def _confirmed(outputs: AsyncGenerator[Any, None], turn: Turn) -> AsyncGenerator[Any, None]:
+    """Yield `outputs`; ValueError before the first if the other server had another prompt.
+
+    Neither server has an output before both have encoded the request and met for it.
+    """
+    is_confirmed = False
+    async with aclosing(outputs):
+        async for output in outputs:
+            if not is_confirmed:
+                turn.confirm()
+                is_confirmed = True
+            yield output
 
 
 async def _recorded(outputs: AsyncGenerator[Any, None], turn: Turn) -> AsyncGenerator[Any, None]:
     """Yield `outputs`, each choice recorded before the client can see that it ended.
 
     A choice that never ends, since the client left or the request failed, is recorded as far as
-    it came. ValueError before the first output if its prefill server had another prompt.
+    it came.
     """
-    is_confirmed = False
     open_choices: dict[int, list[int]] = {}
     try:
         async with aclosing(outputs):
             async for output in outputs:
-                if not is_confirmed:
-                    turn.confirm()
-                    is_confirmed = True
                 for position, chunk in enumerate(output if isinstance(output, list) else [output]):
                     _take(chunk, position, open_choices, turn)
                 yield output

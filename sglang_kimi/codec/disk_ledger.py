@@ -147,6 +147,10 @@ class DiskLedger:
         """See `Ledger.count`."""
         self._count(event, 1)
 
+    def forget(self) -> None:
+        """Drop what was read from the file, so that it is read again."""
+        self._found.clear()
+
     def close(self) -> None:
         """Write what is still to be written and close the file."""
         with self._forgiving(), self._file.writing() as db:

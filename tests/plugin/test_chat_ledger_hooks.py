@@ -8,7 +8,7 @@ import pytest
 
 from sglang_kimi.chat import history_hooks, request_scope
 from sglang_kimi.chat.names import ENCODING
-from sglang_kimi.chat.request_scope import Turn
+from sglang_kimi.chat.request_scope import Pairing, Turn
 from sglang_kimi.codec.ledger import Origin
 
 PROMPT = [1, 2, 3]
@@ -40,6 +40,14 @@ def flags(monkeypatch):
 @pytest.fixture
 def store():
     return Store()
+
+
+@pytest.fixture
+def request_of_a_pair(store):
+    obj = SimpleNamespace(input_ids=PROMPT)
+    pairing = Pairing("decode", "room")
+    request_scope.attach_turn(obj, Turn(store, PROMPT, b"digest", Origin("tenant"), pairing))
+    return obj
 
 
 @pytest.fixture
@@ -278,18 +286,26 @@ def test_a_request_without_a_second_server_has_no_pair(flags):
     assert pairing_of(in_room(host="2.2.2.2")) is None  # SGLang's name for a prefill that is none
 
 
-def test_a_pairs_prompt_is_confirmed_once_and_before_any_output(flags, store, request_of_ours):
+@pytest.mark.parametrize("mode", ["prefill", "decode"])
+def test_a_pairs_prompt_is_confirmed_once_and_before_any_output(
+    flags, store, request_of_a_pair, mode
+):
+    flags.disaggregation_mode = mode
     seen = []
     chunks = [chunk([5]), chunk([5, 6, 9], finish=STOP)]
-    run(request_of_ours, chunks, on_yield=lambda _: seen.append(len(store.confirmed)))
+    run(request_of_a_pair, chunks, on_yield=lambda _: seen.append(len(store.confirmed)))
     assert seen == [1, 1]
+    assert len(store.recorded) == (mode == "decode")
 
 
-def test_another_prompt_on_the_prefill_server_ends_the_request(flags, store, request_of_ours):
+@pytest.mark.parametrize("mode", ["prefill", "decode"])
+def test_another_prompt_on_the_other_server_ends_the_request(flags, store, request_of_a_pair, mode):
+    flags.disaggregation_mode = mode
+
     def refuse(turn):
         raise ValueError("another prompt")
 
     store.confirm, seen = refuse, []
     with pytest.raises(ValueError, match="another prompt"):
-        run(request_of_ours, [chunk([5, 9], finish=STOP)], on_yield=seen.append)
+        run(request_of_a_pair, [chunk([5, 9], finish=STOP)], on_yield=seen.append)
     assert seen == [] and store.recorded == []
