@@ -73,8 +73,8 @@ class PromptExchange:
             with self._file.writing() as db:
                 db.execute("DELETE FROM prompts WHERE made_at < ?", (now - _MAX_WAIT_S,))
                 theirs = db.execute(
-                    "DELETE FROM prompts WHERE room = ? AND side != ? "
-                    "RETURNING request_digest, token_ids, call_ids",
+                    "SELECT request_digest, token_ids, call_ids FROM prompts "
+                    "WHERE room = ? AND side != ?",
                     (room, side),
                 ).fetchone()
                 if theirs is None:
@@ -83,6 +83,7 @@ class PromptExchange:
                         (*mine, json.dumps(list(call_ids)), now),
                     )
                     return None
+                db.execute("DELETE FROM prompts WHERE room = ?", (room,))
         except sqlite3.Error as error:
             raise PromptMismatchError(
                 "the prompt cannot be compared with the other server's: the ledger's file failed "
