@@ -531,6 +531,12 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/grammar_requests.py",
         "called once for each request with its own grammar, which then gets the request's numbers",
     ),
+    "fake_bootstrap_host": Seam(
+        "sglang.srt.disaggregation.utils.FAKE_BOOTSTRAP_HOST",
+        (),
+        f"{_KIMI_CHAT}/history_hooks.py",
+        "a request without a prefill server has no other prompt to agree with",
+    ),
     "grammar_masks": Seam(
         "sglang.srt.constrained.xgrammar_backend.XGrammarGrammar",
         (),

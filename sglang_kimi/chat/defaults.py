@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sglang_kimi.seams import hook, require
 
+from . import ledger_choice
 from .adapter import build_adapter
 from .detectors import KimiReasoningDetector, KimiToolCallDetector
 from .names import ENCODING, GRAMMAR_BACKEND, PARSER, STOCK_PARSERS, is_kimi
@@ -66,6 +67,7 @@ def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[s
     if model_config is None or not is_kimi(model_config.hf_config):
         return defaults
     _refuse_stripped_thinking(server_args)
+    ledger_choice.prepare(server_args)
     ours: dict[str, Any] = {}
     for field in ("reasoning_parser", "tool_call_parser"):
         if getattr(server_args, field) in (None, *STOCK_PARSERS):

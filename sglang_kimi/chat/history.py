@@ -6,29 +6,34 @@ a turn which one API generated is found again by every other.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from sglang_kimi import environment
 from sglang_kimi.codec.conversation import ConversationEncoder, EncodedConversation
-from sglang_kimi.codec.ledger import TurnLedger
+from sglang_kimi.codec.ledger import TurnLedger, digest_of
 from sglang_kimi.codec.prompt import PromptCodec
+from sglang_kimi.codec.prompt_exchange import PromptMismatchError, request_digest
 from sglang_kimi.codec.vocabulary import Vocabulary
 
 from . import request_scope
+from .ledger_choice import Kept, open_kept
 from .metrics import PromptMetrics, prompt_metrics
-from .request_scope import Turn
+from .request_scope import RequestScope, Turn
 
 
 class History:
     """Encodes conversations and remembers their generated turns; safe for several threads.
 
-    ledger_bytes: the ledger's limit; 0 remembers nothing, and every prompt is the messages' own.
+    kept: the ledger and what goes with it; None remembers nothing, and every prompt is the
+          messages' own.
     """
 
-    def __init__(self, vocabulary: Vocabulary, ledger_bytes: int, metrics: PromptMetrics) -> None:
-        self.ledger = TurnLedger(ledger_bytes)
-        self._is_recording = ledger_bytes > 0
+    def __init__(self, vocabulary: Vocabulary, kept: Kept | None, metrics: PromptMetrics) -> None:
+        self.ledger = kept.ledger if kept else TurnLedger(0)
+        self._is_recording = kept is not None
+        self._exchange = kept.exchange if kept else None
         self._encoder = ConversationEncoder(PromptCodec(vocabulary), self.ledger)
         self._metrics = metrics
 
@@ -39,7 +44,10 @@ class History:
         *,
         continue_final_message: bool,
     ) -> EncodedConversation:
-        """Return the prompt of the request under way; PromptError if it has none.
+        """Return the prompt of the request under way.
+
+        Raises PromptError if it has none, PromptMismatchError if the other server of a prefill and
+        decode pair has another one.
 
         Turns are looked up for the origin in the request's scope, and the scope then knows the turn
         that is to be generated. An answer that continues a message is no whole turn, so no such.
@@ -49,11 +57,19 @@ class History:
         encoded = self._encoder.encode(
             messages, tools, scope.origin, continue_final_message=continue_final_message
         )
+        if scope.pairing is not None and self._exchange is not None:
+            request = request_digest(
+                scope.origin.tenant,
+                messages,
+                tools,
+                continue_final_message=continue_final_message,
+            )
+            encoded = self._agreed(scope, request, encoded)
         self._metrics.count_prompt(encoded, time.perf_counter() - start)
         self._metrics.count_ledger(self.ledger)
         self._metrics.count_odd_history(self._encoder.odd_history.counts)
         if self._is_recording and not continue_final_message:
-            scope.turn = Turn(self, encoded.token_ids, encoded.digest, scope.origin)
+            scope.turn = Turn(self, encoded.token_ids, encoded.digest, scope.origin, scope.pairing)
         return encoded
 
     def record(self, turn: Turn, output_ids: list[int]) -> None:
@@ -63,6 +79,43 @@ class History:
         )
         self._metrics.count_ledger(self.ledger)
 
+    def confirm(self, turn: Turn) -> None:
+        """Check, once a server of a pair has an output, that the other one had the same prompt.
+
+        Raises PromptMismatchError if that one never asked for it.
+        """
+        if turn.pairing is None or self._exchange is None:
+            return
+        with self._counting_mismatches():
+            self._exchange.check_fetched(*turn.pairing)
+
+    def _agreed(
+        self, scope: RequestScope, request: bytes, encoded: EncodedConversation
+    ) -> EncodedConversation:
+        """Return the prompt that the other server of the pair made, ours if it made none yet."""
+        assert self._exchange is not None and scope.pairing is not None
+        with self._counting_mismatches():
+            theirs = self._exchange.agree(
+                *scope.pairing, request, encoded.token_ids, encoded.history_call_ids
+            )
+        if theirs is None or theirs[0] == encoded.token_ids:
+            return encoded
+        token_ids, call_ids = theirs
+        return replace(
+            encoded,
+            token_ids=token_ids,
+            digest=digest_of(token_ids),
+            history_call_ids=call_ids,
+        )
+
+    @contextmanager
+    def _counting_mismatches(self) -> Iterator[None]:
+        try:
+            yield
+        except PromptMismatchError:
+            self._metrics.count_mismatch()
+            raise
+
 
 _histories: dict[int, tuple[Vocabulary, History]] = {}
 _lock = threading.Lock()
@@ -71,10 +124,10 @@ _lock = threading.Lock()
 def history_of(vocabulary: Vocabulary) -> History:
     """Return the one history of this process for `vocabulary`, made by the first call.
 
-    Its limit is `SGLANG_KIMI_LEDGER_BYTES`; ValueError if that is no number of bytes.
+    The environment says what it keeps, see `open_kept`; ValueError if that cannot be had.
     """
     with _lock:
         if id(vocabulary) not in _histories:  # kept beside its vocabulary, so the id stays its own
-            history = History(vocabulary, environment.ledger_bytes(), prompt_metrics())
+            history = History(vocabulary, open_kept(), prompt_metrics())
             _histories[id(vocabulary)] = (vocabulary, history)
         return _histories[id(vocabulary)][1]

@@ -13,12 +13,12 @@ from typing import Any
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
 from sglang.srt.runtime_context import get_disagg, get_serving
 
-from sglang_kimi.seams import hook
+from sglang_kimi.seams import hook, require
 
 from . import request_scope
 from .names import ENCODING
-from .origin import origin_of
-from .request_scope import Turn
+from .origin import origin_of, room_of
+from .request_scope import Pairing, Turn
 from .response_chains import ResponseChains
 from .response_store import BoundedInputs
 
@@ -42,7 +42,8 @@ def _convert_chat_request(
     """Encode a request of chat or messages as its origin's; runs in a thread, or on the loop."""
     if handler.chat_encoding_spec != ENCODING:
         return convert(handler, request, raw_request)
-    with request_scope.entered(origin_of(request, _headers(raw_request))) as scope:
+    headers = _headers(raw_request)
+    with request_scope.entered(origin_of(request, headers), _pairing(request, headers)) as scope:
         generate_request, request = convert(handler, request, raw_request)
     request_scope.attach_turn(generate_request, scope.turn)
     return generate_request, request
@@ -78,8 +79,9 @@ async def _create_responses(
     if handler.chat_encoding_spec != ENCODING:
         return await create(handler, request, raw_request)
     chain = _chains.name(request.request_id, request.previous_response_id)
-    origin = origin_of(request, _headers(raw_request), response_chain=chain)
-    with request_scope.entered(origin):
+    headers = _headers(raw_request)
+    origin = origin_of(request, headers, response_chain=chain)
+    with request_scope.entered(origin, _pairing(request, headers)):
         return await create(handler, request, raw_request)
 
 
@@ -96,10 +98,28 @@ def _generate_request(
     """Let the output ids of our prompts pass by the ledger; leave all else alone."""
     turn = request_scope.attached_turn(obj)
     outputs = generate(manager, obj, request)
+    if turn is None:
+        return outputs
+    if turn.pairing is not None:
+        outputs = _confirmed(outputs, turn)
     # A prefill server sees only the first token; its decode server records the turn.
-    if turn is None or get_disagg().disaggregation_mode == "prefill":
+    if get_disagg().disaggregation_mode == "prefill":
         return outputs
     return _recorded(outputs, turn)
+
+
+async def _confirmed(outputs: AsyncGenerator[Any, None], turn: Turn) -> AsyncGenerator[Any, None]:
+    """Yield `outputs`; ValueError before the first if the other server had another prompt.
+
+    Neither server has an output before both have encoded the request and met for it.
+    """
+    is_confirmed = False
+    async with aclosing(outputs):
+        async for output in outputs:
+            if not is_confirmed:
+                turn.confirm()
+                is_confirmed = True
+            yield output
 
 
 async def _recorded(outputs: AsyncGenerator[Any, None], turn: Turn) -> AsyncGenerator[Any, None]:
@@ -147,6 +167,16 @@ def _record(turn: Turn, output_ids: list[int]) -> None:
         turn.record(output_ids)
     except Exception:  # a turn that is not remembered costs reuse; the client's answer goes on
         logger.exception("A generated turn could not be recorded in the ledger")
+
+
+def _pairing(request: Any, headers: Mapping[str, str]) -> Pairing | None:
+    """Return which request of a prefill and decode pair this is, None where it is of none."""
+    found = room_of(request, headers)
+    if found is None or (side := get_disagg().disaggregation_mode) == "null":
+        return None
+    host, room = found
+    has_pair = host != require("fake_bootstrap_host")  # as warm-ups and benchmarks have none
+    return Pairing(side, room) if has_pair else None
 
 
 def _headers(raw_request: Any) -> Mapping[str, str]:

@@ -9,12 +9,16 @@ from collections import Counter
 from functools import cache
 from typing import Any, Final, Protocol
 
+from sglang_kimi import environment
+
 _PREFIX: Final = "sglang_kimi_"
 _LEDGER_COUNTERS: Final = {
     "hits": "Turns of a history that were found as they were generated",
     "misses": "Turns of a history that were not found, so encoded from the message",
     "ambiguous": "Turns of a history that several generated turns fit and no hint decided between",
     "evictions": "Generated turns that were dropped for room",
+    "expired": "Generated turns that were dropped since nobody used them for too long",
+    "errors": "Failures of the ledger's file; each cost the reuse of a turn at most",
 }
 _BUILD_BUCKETS_S: Final = (
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0
@@ -54,9 +58,12 @@ class Prompt(Protocol):
 
 
 class PromptMetrics:
-    """The Prometheus objects of one process; make one only (`prompt_metrics`)."""
+    """The Prometheus objects of one process; make one only (`prompt_metrics`).
 
-    def __init__(self) -> None:
+    is_ledger_shared: every process has the same ledger, so its size is not to be summed.
+    """
+
+    def __init__(self, *, is_ledger_shared: bool) -> None:
         import prometheus_client  # chooses its storage when it is first imported
 
         def counter(name: str, text: str) -> Any:
@@ -68,7 +75,11 @@ class PromptMetrics:
         self._ledger_bytes = prometheus_client.Gauge(
             f"{_PREFIX}ledger_bytes",
             "Bytes of generated turns that are remembered",
-            multiprocess_mode="livesum",
+            multiprocess_mode="livemax" if is_ledger_shared else "livesum",
+        )
+        self._mismatches = counter(
+            "prompt_mismatch",
+            "Requests refused since prefill and decode server had other prompts for them",
         )
         self._restored = counter(
             "restored_thinking_tokens", "Prompt tokens of thinking that the client had not sent"
@@ -98,6 +109,10 @@ class PromptMetrics:
         self._reused.inc(prompt.num_cached_tokens)
         self._seconds.observe(seconds)
 
+    def count_mismatch(self) -> None:
+        """Count a request that was refused since two servers had different prompts for it."""
+        self._mismatches.inc()
+
     def count_ledger(self, ledger: Ledger) -> None:
         """Take over what happened in the process's ledger since the last call."""
         with self._lock:
@@ -120,4 +135,4 @@ class PromptMetrics:
 @cache
 def prompt_metrics() -> PromptMetrics:
     """Return the process's metrics; the first call makes them."""
-    return PromptMetrics()
+    return PromptMetrics(is_ledger_shared=environment.ledger_path() is not None)

@@ -50,6 +50,20 @@ def origin_of(
     )
 
 
+def room_of(request: Any, headers: Mapping[str, str]) -> tuple[str | None, str] | None:
+    """Return what a prefill and a decode server share a request by, None where they do not.
+
+    That is the prefill server's host, and a name that the request has on both.
+    """
+    host, port, room = (
+        headers.get(f"x-override-{name.replace('_', '-')}", _field(request, name))
+        for name in ("bootstrap_host", "bootstrap_port", "bootstrap_room")
+    )
+    if room is None:
+        return None
+    return host, _digest([str(host), str(port), str(room)])
+
+
 def _conversation(request: Any, headers: Mapping[str, str]) -> str | None:
     """Return the first name of the conversation that a client gives, the most exact one first."""
     metadata = _field(request, "metadata")

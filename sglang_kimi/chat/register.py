@@ -38,6 +38,7 @@ def register() -> None:
     """
     try:
         environment.ledger_bytes()
+        environment.ledger_max_age_s()
     except ValueError as error:
         raise SystemExit(f"sglang-kimi: {error}") from error
     protocol.widen()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sglang_kimi.codec.ledger import Origin
 
@@ -22,6 +22,19 @@ class TurnStore(Protocol):
 
     def record(self, turn: "Turn", output_ids: list[int]) -> None:
         """Remember what was generated after the turn's prompt."""
+
+    def confirm(self, turn: "Turn") -> None:
+        """Raise ValueError if what begins to be generated stands behind another prompt."""
+
+
+class Pairing(NamedTuple):
+    """A request that a prefill and a decode server share.
+
+    side: "prefill" or "decode", which of them this is. room: what names the request on both.
+    """
+
+    side: str
+    room: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +49,15 @@ class Turn:
     prompt_ids: list[int]
     prompt_digest: bytes
     origin: Origin
+    pairing: Pairing | None = None
 
     def record(self, output_ids: list[int]) -> None:
         """Remember the answer, stop token included, as far as it was generated."""
         self.store.record(self, output_ids)
+
+    def confirm(self) -> None:
+        """Raise ValueError if what begins to be generated stands behind another prompt."""
+        self.store.confirm(self)
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Pickle as None: SGLang can dump requests to files, where this has no place."""
@@ -51,6 +69,7 @@ class RequestScope:
     """One request on its way to the scheduler; `turn` is there once its prompt is encoded."""
 
     origin: Origin = field(default_factory=Origin)
+    pairing: Pairing | None = None
     turn: Turn | None = None
 
 
@@ -58,9 +77,9 @@ _scope: ContextVar[RequestScope | None] = ContextVar("kimi_request_scope", defau
 
 
 @contextmanager
-def entered(origin: Origin) -> Iterator[RequestScope]:
+def entered(origin: Origin, pairing: Pairing | None = None) -> Iterator[RequestScope]:
     """Open the scope of a request for what is called inside."""
-    scope = RequestScope(origin)
+    scope = RequestScope(origin, pairing)
     token = _scope.set(scope)
     try:
         yield scope

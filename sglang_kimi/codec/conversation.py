@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from . import messages as fields
-from .ledger import Candidates, LedgerEntry, Origin, TurnLedger
+from .ledger import Candidates, Ledger, LedgerEntry, Origin
 from .message_images import ImagedMessages, kept_image
 from .prefix_node import PrefixNode
 from .prompt import PromptCodec, check_continuable
@@ -51,7 +51,7 @@ class ConversationEncoder:
     def __init__(
         self,
         codec: PromptCodec,
-        ledger: TurnLedger,
+        ledger: Ledger,
         *,
         max_cache_bytes: int = 128 * 1024 * 1024,
     ) -> None:
@@ -75,6 +75,7 @@ class ConversationEncoder:
         The arguments are those of `PromptCodec.encode`; of `ImagedMessages` only the new ones are
         read. Raises PromptError, which names the message and field.
         """
+        self.ledger.refresh()
         walk = _Walk(self.ledger, self._prefixes, tools, origin)
         if isinstance(messages, ImagedMessages):
             images: Sequence[Any] = messages.images
@@ -97,7 +98,7 @@ class _Walk:
 
     def __init__(
         self,
-        ledger: TurnLedger,
+        ledger: Ledger,
         prefixes: SharedPrefixes,
         tools: Sequence[Mapping[str, Any]] | None,
         origin: Origin,

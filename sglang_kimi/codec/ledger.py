@@ -2,7 +2,8 @@
 
 A turn is kept as its token ids under the tenant and a digest of its whole prompt, so it can only
 come back behind exactly those ids. Knows ids alone: what a client made of a turn is for
-`same_turn` to compare. One ledger serves all requests of a process; every method is thread-safe.
+`same_turn` to compare. `Ledger` says what every ledger does; the one here keeps its turns in
+memory, `DiskLedger` in a file that several processes share.
 """
 
 import hashlib
@@ -10,10 +11,10 @@ import sys
 import threading
 from array import array
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 _ENTRY_BYTES: Final = 700
 """What an entry takes beside its ids and texts: objects, and places in tables."""
@@ -55,13 +56,14 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The turns generated behind one prompt; a change of them gives a new object and version."""
+    """The turns generated behind one prompt; only the very same ones have an equal version."""
 
-    version: int
+    version: Hashable
     entries: tuple[LedgerEntry, ...]
 
 
-_Place = tuple[str, bytes]
+Place = tuple[str, bytes]
+"""Where a turn belongs: the tenant, and the digest of the prompt before it."""
 
 
 class IdsDigest:
@@ -75,7 +77,7 @@ class IdsDigest:
 
     def add(self, token_ids: Sequence[int]) -> None:
         """Add the next ids; ValueError for one that is no unsigned 32-bit number."""
-        self._state.update(_packed(token_ids, "prompt_ids"))
+        self._state.update(packed(token_ids, "prompt_ids"))
 
     def copy(self) -> "IdsDigest":
         """Return a digest that goes on from here by itself."""
@@ -94,31 +96,32 @@ def digest_of(prompt_ids: Sequence[int]) -> bytes:
     return digest.value()
 
 
-class TurnLedger:
-    """Generated turns of all conversations, least recently used out first.
+class Ledger(Protocol):
+    """Generated turns of all conversations, least recently used out first; thread-safe.
 
     counters: "hits" and "misses" count assistant turns that were found or not, each once while the
     encoder remembers it; "ambiguous" those with several different matches, "evictions" the turns
     that the limit put out.
     """
 
-    def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
-        """Keep at most `max_bytes` of turns, their ids and what it takes to find them."""
-        if max_bytes < 0:
-            raise ValueError(f"max_bytes: want 0 or more, got {max_bytes}")
-        self.max_bytes = max_bytes
-        self.num_bytes = 0
-        self.counters: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._serials = count(1)
-        self._places: dict[_Place, Candidates] = {}
-        self._entries: OrderedDict[int, tuple[_Place, LedgerEntry]] = OrderedDict()
-        self._continued: OrderedDict[_Place, tuple[bytes, int]] = OrderedDict()
+    counters: Counter[str]
 
     @property
-    def num_entries(self) -> int:
-        """Return the number of turns held."""
-        return len(self._entries)
+    def num_bytes(self) -> int:
+        """Return the bytes that the turns take, with what it takes to find them."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Return how many they may take."""
+
+    def refresh(self) -> None:
+        """Let `find` see all that was recorded up to now, here or by another process."""
+
+    def find(self, tenant: str, prompt_digest: bytes) -> Candidates | None:
+        """Return what was generated behind a prompt, None if nothing is held."""
+
+    def touch(self, serials: Iterable[int]) -> None:
+        """Note that these entries were used just now; those that are gone are passed over."""
 
     def record(
         self,
@@ -138,14 +141,91 @@ class TurnLedger:
 
         Raises ValueError for ids that are no unsigned 32-bit numbers.
         """
+
+    def expect_rest(
+        self, tenant: str, prompt_digest: bytes, turn_digest: bytes, num_begun_tokens: int
+    ) -> None:
+        """Say that a prompt ends inside a turn, whose rest is going to be generated here.
+
+        turn_digest:      of the prompt before that turn, generation prompt included.
+        num_begun_tokens: how many of the prompt's last ids the turn begins with, at least one.
+        """
+
+    def count(self, event: str) -> None:
+        """Raise a counter by one."""
+
+
+class BegunTurns:
+    """Prompts that end inside a turn, until the process that encoded them gets their answers."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.Lock()
+        self._begun: OrderedDict[Place, tuple[bytes, int]] = OrderedDict()
+
+    def expect_rest(
+        self, tenant: str, prompt_digest: bytes, turn_digest: bytes, num_begun_tokens: int
+    ) -> None:
+        """Do what `Ledger.expect_rest` says."""
+        with self._lock:
+            self._begun[tenant, prompt_digest] = (turn_digest, num_begun_tokens)
+            self._begun.move_to_end((tenant, prompt_digest))
+            if len(self._begun) > _MAX_CONTINUED:
+                self._begun.popitem(last=False)
+
+    def whole(
+        self,
+        tenant: str,
+        prompt_ids: Sequence[int],
+        prompt_digest: bytes | None,
+        output_ids: Sequence[int],
+    ) -> tuple[Place, "array[int]"]:
+        """Return where an output belongs and its ids, both from the turn's beginning on."""
+        place = (tenant, prompt_digest or digest_of(prompt_ids))
+        token_ids = packed(output_ids, "output_ids")
+        if (begun := self._begun.get(place)) is not None:
+            place = (tenant, begun[0])
+            token_ids = packed(prompt_ids[-begun[1] :], "prompt_ids") + token_ids
+        return place, token_ids
+
+
+class TurnLedger:
+    """A ledger in memory, of one process."""
+
+    def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
+        """Keep at most `max_bytes` of turns, their ids and what it takes to find them."""
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes: want 0 or more, got {max_bytes}")
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self.counters: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._serials = count(1)
+        self._places: dict[Place, Candidates] = {}
+        self._entries: OrderedDict[int, tuple[Place, LedgerEntry]] = OrderedDict()
+        self._begun = BegunTurns()
+
+    @property
+    def num_entries(self) -> int:
+        """Return the number of turns held."""
+        return len(self._entries)
+
+    def refresh(self) -> None:
+        """Nothing to do: `find` sees every turn at once."""
+
+    def record(
+        self,
+        prompt_ids: Sequence[int],
+        output_ids: Sequence[int],
+        origin: Origin,
+        *,
+        prompt_digest: bytes | None = None,
+    ) -> None:
+        """See `Ledger.record`."""
         if not output_ids:
             return
-        place = (origin.tenant, prompt_digest or digest_of(prompt_ids))
-        token_ids = _packed(output_ids, "output_ids")
+        place, token_ids = self._begun.whole(origin.tenant, prompt_ids, prompt_digest, output_ids)
         with self._lock:
-            if (begun := self._continued.get(place)) is not None:
-                place = (origin.tenant, begun[0])
-                token_ids = _packed(prompt_ids[-begun[1] :], "prompt_ids") + token_ids
             shorter = None
             for entry in self._candidates(place):
                 if entry.hint != origin.hint:
@@ -165,38 +245,30 @@ class TurnLedger:
     def expect_rest(
         self, tenant: str, prompt_digest: bytes, turn_digest: bytes, num_begun_tokens: int
     ) -> None:
-        """Say that a prompt ends inside a turn, whose rest is going to be generated.
-
-        turn_digest:      of the prompt before that turn, generation prompt included.
-        num_begun_tokens: how many of the prompt's last ids the turn begins with, at least one.
-        """
-        with self._lock:
-            self._continued[tenant, prompt_digest] = (turn_digest, num_begun_tokens)
-            self._continued.move_to_end((tenant, prompt_digest))
-            if len(self._continued) > _MAX_CONTINUED:
-                self._continued.popitem(last=False)
+        """See `Ledger.expect_rest`."""
+        self._begun.expect_rest(tenant, prompt_digest, turn_digest, num_begun_tokens)
 
     def find(self, tenant: str, prompt_digest: bytes) -> Candidates | None:
-        """Return what was generated behind a prompt, None if nothing is held."""
+        """See `Ledger.find`."""
         return self._places.get((tenant, prompt_digest))
 
     def touch(self, serials: Iterable[int]) -> None:
-        """Note that these entries were used just now; those that are gone are passed over."""
+        """See `Ledger.touch`."""
         with self._lock:
             for serial in serials:
                 if serial in self._entries:
                     self._entries.move_to_end(serial)
 
     def count(self, event: str) -> None:
-        """Raise a counter by one."""
+        """See `Ledger.count`."""
         with self._lock:
             self.counters[event] += 1
 
-    def _candidates(self, place: _Place) -> tuple[LedgerEntry, ...]:
+    def _candidates(self, place: Place) -> tuple[LedgerEntry, ...]:
         held = self._places.get(place)
         return () if held is None else held.entries
 
-    def _add(self, place: _Place, origin: Origin, token_ids: "array[int]") -> None:
+    def _add(self, place: Place, origin: Origin, token_ids: "array[int]") -> None:
         texts = sys.getsizeof(origin.tenant) + sys.getsizeof(origin.hint)
         num_bytes = _ENTRY_BYTES + token_ids.itemsize * len(token_ids) + texts
         entry = LedgerEntry(
@@ -216,7 +288,8 @@ class TurnLedger:
         self.num_bytes -= entry.num_bytes
 
 
-def _packed(token_ids: Sequence[int], name: str) -> "array[int]":
+def packed(token_ids: Sequence[int], name: str) -> "array[int]":
+    """Return ids as an array; ValueError with the name if one is no unsigned 32-bit number."""
     try:
         return array("I", token_ids)
     except (OverflowError, TypeError) as error:

@@ -98,7 +98,7 @@ class PrefixNode(CachedNode):
         self.choices: Choices | None = None
         self.image: Any = None
         self.image_bytes = 0
-        self.chosen: tuple[int, str | None] | None = None
+        self.chosen: tuple[Hashable, str | None] | None = None
         self.native_ids: NativeIds | None = None
 
     def replay(self, ids: NativeIds) -> None:

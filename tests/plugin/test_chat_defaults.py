@@ -17,6 +17,8 @@ def server_args(config=KIMI, **flags):
         "tool_call_parser": None,
         "grammar_backend": None,
         "strip_thinking_cache": False,
+        "disaggregation_mode": "null",
+        "tokenizer_worker_num": 1,
         **flags,
     }
     return SimpleNamespace(_model_config=SimpleNamespace(hf_config=config), **given)

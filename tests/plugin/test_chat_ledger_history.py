@@ -132,7 +132,7 @@ def test_an_answer_that_continues_a_message_is_no_turn_of_its_own(adapter):
 
 
 def test_a_ledger_of_zero_bytes_remembers_nothing(vocabulary):
-    history = History(vocabulary, 0, metrics.prompt_metrics())
+    history = History(vocabulary, None, metrics.prompt_metrics())
     with request_scope.entered(Origin()) as scope:
         history.encode([USER], [], continue_final_message=False)
     assert scope.turn is None

@@ -8,7 +8,7 @@ import pytest
 
 from sglang_kimi.chat import history_hooks, request_scope
 from sglang_kimi.chat.names import ENCODING
-from sglang_kimi.chat.request_scope import Turn
+from sglang_kimi.chat.request_scope import Pairing, Turn
 from sglang_kimi.codec.ledger import Origin
 
 PROMPT = [1, 2, 3]
@@ -20,9 +20,13 @@ class Store:
 
     def __init__(self):
         self.recorded = []
+        self.confirmed = []
 
     def record(self, turn, output_ids):
         self.recorded.append((turn.prompt_ids, list(output_ids), turn.origin.tenant))
+
+    def confirm(self, turn):
+        self.confirmed.append(turn.pairing)
 
 
 @pytest.fixture
@@ -36,6 +40,14 @@ def flags(monkeypatch):
 @pytest.fixture
 def store():
     return Store()
+
+
+@pytest.fixture
+def request_of_a_pair(store):
+    obj = SimpleNamespace(input_ids=PROMPT)
+    pairing = Pairing("decode", "room")
+    request_scope.attach_turn(obj, Turn(store, PROMPT, b"digest", Origin("tenant"), pairing))
+    return obj
 
 
 @pytest.fixture
@@ -239,3 +251,61 @@ def test_concurrent_responses_keep_their_own_turns(store):
     turns = [request_scope.attached_turn(obj) for obj in asyncio.run(ask_all())]
     assert len({turn.origin.tenant for turn in turns}) == 20
     assert len({turn.origin.hint for turn in turns}) == 20
+
+
+def pairing_of(request, headers=None):
+    seen = []
+
+    def convert(handler, request, raw_request):
+        seen.append(request_scope.current().pairing)
+        return SimpleNamespace(), request
+
+    raw = SimpleNamespace(headers=headers or {})
+    history_hooks._convert_chat_request(convert, handler(), request, raw)
+    return seen[0]
+
+
+def in_room(host="10.0.0.1", room=7):
+    return SimpleNamespace(bootstrap_host=host, bootstrap_port=8998, bootstrap_room=room)
+
+
+def test_prefill_and_decode_server_name_a_request_alike(flags):
+    flags.disaggregation_mode = "prefill"
+    one, other = pairing_of(in_room()), pairing_of(in_room(room=8))
+    flags.disaggregation_mode = "decode"
+    by_header = {"x-override-bootstrap-room": "7"}
+    assert pairing_of(in_room()) == pairing_of(in_room(room=3), by_header) == ("decode", one.room)
+    assert one.side == "prefill" and one.room != other.room
+    assert pairing_of(in_room(host="10.0.0.2")).room != one.room
+
+
+def test_a_request_without_a_second_server_has_no_pair(flags):
+    assert pairing_of(in_room()) is None
+    flags.disaggregation_mode = "decode"
+    assert pairing_of(in_room(room=None)) is None
+    assert pairing_of(in_room(host="2.2.2.2")) is None  # SGLang's name for a prefill that is none
+
+
+@pytest.mark.parametrize("mode", ["prefill", "decode"])
+def test_a_pairs_prompt_is_confirmed_once_and_before_any_output(
+    flags, store, request_of_a_pair, mode
+):
+    flags.disaggregation_mode = mode
+    seen = []
+    chunks = [chunk([5]), chunk([5, 6, 9], finish=STOP)]
+    run(request_of_a_pair, chunks, on_yield=lambda _: seen.append(len(store.confirmed)))
+    assert seen == [1, 1]
+    assert len(store.recorded) == (mode == "decode")
+
+
+@pytest.mark.parametrize("mode", ["prefill", "decode"])
+def test_another_prompt_on_the_other_server_ends_the_request(flags, store, request_of_a_pair, mode):
+    flags.disaggregation_mode = mode
+
+    def refuse(turn):
+        raise ValueError("another prompt")
+
+    store.confirm, seen = refuse, []
+    with pytest.raises(ValueError, match="another prompt"):
+        run(request_of_a_pair, [chunk([5, 9], finish=STOP)], on_yield=seen.append)
+    assert seen == [] and store.recorded == []

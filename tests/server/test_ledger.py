@@ -454,19 +454,39 @@ def test_a_server_without_a_ledger_encodes_what_the_client_sent(mini_checkpoint,
 
 
 @pytest.mark.slow
-def test_tokenizer_workers_answer_and_never_guess(mini_checkpoint, tmp_path, user):
-    flags = ("--tokenizer-worker-num", "2")
-    with running_server(mini_checkpoint, tmp_path / "log", *flags) as process:
+def test_tokenizer_workers_share_one_ledger_that_goes_with_the_server(
+    mini_checkpoint, tmp_path, user
+):
+    flags = ("--tokenizer-worker-num", "2", "--enable-metrics")
+    env = {"TMPDIR": str(tmp_path)}
+    with running_server(mini_checkpoint, tmp_path / "log", *flags, env=env) as process:
         client = Client(process.url)
         for number in range(12):
             question = {**user, "content": f"{user['content']} {number}"}
             first = client.post(CHAT, chat_body(question))
             echo = echo_of(first["choices"][0]["message"])
-            cached = cached_after(client, question, echo, question)
-            if cached > first["usage"]["prompt_tokens"]:  # the same worker had both
-                assert_reused(first["usage"], cached)
-            else:  # the other one has a ledger of its own and encodes the message
-                assert cached == first["usage"]["prompt_tokens"]
+            assert_reused(first["usage"], cached_after(client, question, echo, question))
+        seen = metrics_of(client)
+        assert len(list(tmp_path.glob("sglang-kimi-*/ledger.sqlite"))) == 1
+    assert (seen["ledger_hits_total"], seen["ledger_misses_total"]) == (12, 0)
+    assert seen["ledger_errors_total"] == 0
+    assert not list(tmp_path.glob("sglang-kimi-*"))
+
+
+@pytest.mark.slow
+def test_a_restarted_server_goes_on_from_the_ledgers_file(mini_checkpoint, tmp_path, user):
+    env = {"SGLANG_KIMI_LEDGER_PATH": str(tmp_path / "ledger")}
+    with running_server(mini_checkpoint, tmp_path / "log", env=env) as process:
+        client = Client(process.url)
+        first = client.post(CHAT, chat_body(user))
+        echo = echo_of(first["choices"][0]["message"])
+        before = prompt_of(client, [user, echo, user])
+    with running_server(mini_checkpoint, tmp_path / "log again", env=env) as process:
+        after = prompt_of(Client(process.url), [user, echo, user])
+    assert after == before
+    assert len(after) > first["usage"]["prompt_tokens"] + first["usage"]["completion_tokens"]
+    texts = [(tmp_path / name).read_text() for name in ("log", "log again")]
+    assert not any(echo["content"] in text or user["content"] in text for text in texts)
 
 
 @pytest.mark.slow
@@ -475,8 +495,13 @@ def test_tokenizer_workers_answer_and_never_guess(mini_checkpoint, tmp_path, use
     [
         (["--strip-thinking-cache"], {}, "--strip-thinking-cache cannot be used with this model"),
         ([], {"SGLANG_KIMI_LEDGER_BYTES": "1G"}, "SGLANG_KIMI_LEDGER_BYTES: want a whole number"),
+        (
+            [],
+            {"SGLANG_KIMI_LEDGER_PATH": "/dev/null"},
+            "SGLANG_KIMI_LEDGER_PATH: /dev/null: want a plain file, no link or folder",
+        ),
     ],
-    ids=["flag", "variable"],
+    ids=["flag", "variable", "file"],
 )
 def test_what_the_ledger_cannot_work_with_stops_the_start(mini_checkpoint, flags, env, reason):
     done = subprocess.run(
