@@ -50,11 +50,12 @@ class OutputParser:
     def feed(self, token_ids: Iterable[int]) -> list[Event]:
         """Read the next ids and return what they settle; a UTF-8 sequence is held until whole."""
         vocabulary = self._vocabulary
-        num_ranks, size = vocabulary.num_ranks, vocabulary.size
+        ordinary, size = vocabulary.ordinary_tokens, vocabulary.size
+        num_ranks = len(ordinary)
         pending: list[bytes] = []
         for token_id in token_ids:
             if 0 <= token_id < num_ranks:
-                pending.append(vocabulary.token_bytes(token_id))
+                pending.append(ordinary[token_id])
             elif num_ranks <= token_id < size:
                 self._read(b"".join(pending), is_last=True)
                 pending = []

@@ -4,6 +4,7 @@ Control tokens are the ids from `num_ranks` up (FORMAT section 2.2); their texts
 every checkpoint, their ids depend on the number of ranks below them.
 """
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 THINK_OPEN: Final = "<think>"
@@ -27,6 +28,10 @@ class TokenVocabulary(Protocol):
     @property
     def size(self) -> int:
         """Return the number of all ids, control tokens included."""
+
+    @property
+    def ordinary_tokens(self) -> Sequence[bytes]:
+        """Return the bytes of the ordinary tokens, by id."""
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of an ordinary token; a control token gives its text's bytes."""

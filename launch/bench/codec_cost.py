@@ -1,17 +1,19 @@
 """What a prompt costs to build: ours against SGLang's own way, on the same requests in one run.
 
 Each request is a body of JSON that grows turn by turn, as a client sends it, and goes through
-SGLang's chat handler twice: with our encoding, its ledger warm from the turn before, and with the
-chat template and the tokenizer over the whole history.
+SGLang's chat handler: first a whole session with our encoding, its ledger warm from the turn
+before, then the same one with the chat template and the tokenizer over the whole history. One after
+the other, as a server is one or the other: in turns, each would find the other's data in the
+processor's caches.
 """
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from .prompt_process import PromptProcess, Step, Times
-from .sessions import Session, many_tools
+from .prompt_process import OurStep, PromptProcess, StockStep, Times
+from .sessions import Session
 
 NEW_TURN_CHARS: Final = 1400  # about 500 tokens with the answer before it
 LONG_TURN_CHARS: Final = 8000
@@ -53,39 +55,55 @@ class SessionTotal:
 
 
 def measure_prompts(
-    process: PromptProcess, session: Session, sizes: Sequence[int]
-) -> Iterator[CostRow]:
-    """Yield a row per size, ascending: the session grows to it and then gets new turns."""
+    process: PromptProcess, new_session: Callable[[], Session], sizes: Sequence[int]
+) -> list[CostRow]:
+    """Return a row per size, ascending: the session grows to it and then gets new turns.
+
+    new_session: gives equal sessions, one for each side.
+    """
+    session, ours = new_session(), []
     for size in sizes:
+        lengths = [LONG_TURN_CHARS]
         while _take_turn(process, session, LONG_TURN_CHARS).num_tokens < size:
-            pass
+            lengths.append(LONG_TURN_CHARS)
         _take_turn(process, session, NEW_TURN_CHARS)  # what is timed next is behind a short turn
-        steps = [_take_turn(process, session, NEW_TURN_CHARS) for _ in range(REPEATS)]
-        yield CostRow(
-            steps[-1].num_tokens,
-            _medians([step.ours for step in steps]),
-            _medians([step.stock for step in steps]),
-            statistics.median(step.stock.build + step.release_cuts_s for step in steps),
+        lengths.append(NEW_TURN_CHARS)
+        ours.append(
+            (lengths, [_take_turn(process, session, NEW_TURN_CHARS) for _ in range(REPEATS)])
         )
+    session = new_session()
+    return [_row(process, session, lengths, steps) for lengths, steps in ours]
 
 
-def measure_tools(process: PromptProcess, session: Session, num_tools: int) -> CostRow:
-    """Return the row of a short session with so many declared tools."""
-    session.tools = many_tools(num_tools)
-    return next(measure_prompts(process, session, [0]))
+def _row(
+    process: PromptProcess, session: Session, lengths: Sequence[int], ours: Sequence[OurStep]
+) -> CostRow:
+    for num_chars in lengths:
+        session.answer()
+        session.go_on(num_chars)
+    stock = [_take_stock_turn(process, session, NEW_TURN_CHARS) for _ in ours]
+    return CostRow(
+        ours[-1].num_tokens,
+        _medians([step.times for step in ours]),
+        _medians([step.times for step in stock]),
+        statistics.median(step.released_s for step in stock),
+    )
 
 
 def measure_session(
-    process: PromptProcess, session: Session, num_turns: int, num_chars: int
+    process: PromptProcess, new_session: Callable[[], Session], num_turns: int, num_chars: int
 ) -> SessionTotal:
     """Build the prompt of every turn of one session both ways."""
-    steps = [_take_turn(process, session, num_chars) for _ in range(num_turns)]
+    session = new_session()
+    ours = [_take_turn(process, session, num_chars) for _ in range(num_turns)]
+    session = new_session()
+    stock = [_take_stock_turn(process, session, num_chars) for _ in range(num_turns)]
     return SessionTotal(
         num_turns,
-        steps[-1].num_tokens,
-        sum(step.ours.build for step in steps),
-        sum(step.stock.build for step in steps),
-        sum(step.stock.build + step.release_cuts_s for step in steps),
+        ours[-1].num_tokens,
+        sum(step.times.build for step in ours),
+        sum(step.times.build for step in stock),
+        sum(step.released_s for step in stock),
     )
 
 
@@ -96,16 +114,26 @@ def growth_us_per_1k(rows: Sequence[CostRow]) -> float:
     return (last.ours.build - first.ours.build) / added * 1e9
 
 
-def _take_turn(process: PromptProcess, session: Session, num_chars: int) -> Step:
-    body: dict[str, Any] = {
+def _take_turn(process: PromptProcess, session: Session, num_chars: int) -> OurStep:
+    step = process.time_ours(_body(session), session.answer())
+    session.go_on(num_chars)
+    return step
+
+
+def _take_stock_turn(process: PromptProcess, session: Session, num_chars: int) -> StockStep:
+    step = process.time_stock(_body(session))
+    session.answer()
+    session.go_on(num_chars)
+    return step
+
+
+def _body(session: Session) -> dict[str, Any]:
+    return {
         "model": "kimi",
         "messages": session.messages,
         "tools": session.tools,
         "prompt_cache_key": f"session {session.seed}",
     }
-    step = process.time(body, session.answer())
-    session.go_on(num_chars)
-    return step
 
 
 def _medians(times: Sequence[Times]) -> Times:

@@ -1,6 +1,7 @@
 """The tables of prompt cost as the command prints them, and which of them miss their target."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,9 @@ from .codec_cost import (
     growth_us_per_1k,
     measure_prompts,
     measure_session,
-    measure_tools,
 )
 from .prompt_process import PromptProcess, Times
-from .sessions import Session
+from .sessions import Session, many_tools
 
 Show = Callable[[str], None]
 
@@ -26,11 +26,11 @@ _MAX_GROWTH_US: Final = 20
 _NUM_TOOLS: Final = (25, 128)
 _HEAD: Final = """\
 One new turn of about 500 tokens; medians of 7, ms of CPU time. Both sides run in SGLang's chat
-handler on the same bodies, parsed anew each time. build: the validated request to the prompt's ids.
-stock: template and tokenizer, the latter ours; released: stock and a loop over every character in
-Python, as the release's own tokenizer makes it. ratio: released / ours. Around it, on both sides:
-parse (pydantic), check (SGLang's check of the request; each tool's schema once), rest (grammar,
-sampling parameters).
+handler on the same bodies, one after the other, each body parsed anew. build: the validated request
+to the prompt's ids. stock: template and tokenizer, the latter ours; released: stock and a loop over
+every character in Python, as the release's own tokenizer makes it. ratio: released / ours. Around
+it, on both sides: parse (pydantic), check (SGLang's check of the request; each tool's schema once),
+rest (grammar, sampling parameters).
 """
 
 
@@ -44,18 +44,20 @@ def show_costs(
     with PromptProcess(Path(vocabulary.directory)) as process:
         show(_HEAD)
         show(_title("prompt tokens"))
-        rows = []
-        for row in measure_prompts(process, Session(vocabulary), sorted(sizes)):
-            rows.append(row)
+        rows = measure_prompts(process, lambda: Session(vocabulary), sorted(sizes))
+        for row in rows:
             show(_line(f"{row.num_tokens:,}", row))
         if len(rows) > 1:
             growth = growth_us_per_1k(rows)
             show(f"\ngrowth of ours: {growth:.1f} µs per 1,000 tokens of history\n")
         show(_title("tools"))
-        for seed, num_tools in enumerate(_NUM_TOOLS, start=1):
-            row = measure_tools(process, Session(vocabulary, seed), num_tools)
+        for num_tools in _NUM_TOOLS:
+            tools = many_tools(num_tools)
+            sessions = partial(Session, vocabulary, seed=num_tools, tools=tools)
+            (row,) = measure_prompts(process, sessions, [0])
             show(_line(f"{num_tools}", row))
-        total = measure_session(process, Session(vocabulary, seed=9), num_turns=100, num_chars=4000)
+        sessions = partial(Session, vocabulary, seed=9)
+        total = measure_session(process, sessions, num_turns=100, num_chars=4000)
         show(
             f"\nsession of {total.num_turns} turns up to {total.num_tokens:,} tokens: ours "
             f"{total.ours_s * 1e3:,.0f} ms, stock {total.stock_s * 1e3:,.0f} ms, "

@@ -35,17 +35,28 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One request, built both ways.
-
-    release_cuts_s: what stock would take besides with the release's own tokenizer, which looks at
-    every character in Python; the one that is served on both sides does not.
-    """
+class OurStep:
+    """One request with our encoding."""
 
     num_tokens: int
-    ours: Times
-    stock: Times
+    times: Times
+
+
+@dataclass(frozen=True)
+class StockStep:
+    """One request with template and tokenizer.
+
+    release_cuts_s: what it would take besides with the release's own tokenizer, which looks at
+    every character in Python; ours, which is served on both sides, does not.
+    """
+
+    times: Times
     release_cuts_s: float
+
+    @property
+    def released_s(self) -> float:
+        """Return the build with the release's own tokenizer."""
+        return self.times.build + self.release_cuts_s
 
 
 class PromptProcess:
@@ -85,13 +96,21 @@ class PromptProcess:
         self._process.communicate()
         self._log.close()
 
-    def time(self, body: Mapping[str, Any], output_ids: Sequence[int]) -> Step:
-        """Build a chat request's prompt both ways, and let `output_ids` be what is generated then.
+    def time_ours(self, body: Mapping[str, Any], output_ids: Sequence[int]) -> OurStep:
+        """Build a chat request's prompt, and let `output_ids` be what is generated then.
 
         Raises ServerError with the end of the process's log if it ended.
         """
+        answer = self._ask({"side": "ours", "body": body, "output_ids": output_ids})
+        return OurStep(answer["num_tokens"], Times(**answer["times"]))
+
+    def time_stock(self, body: Mapping[str, Any]) -> StockStep:
+        """Build a chat request's prompt as SGLang does; ServerError as `time_ours`."""
+        answer = self._ask({"side": "stock", "body": body})
+        return StockStep(Times(**answer["times"]), answer["release_cuts"])
+
+    def _ask(self, step: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
-        step = {"body": body, "output_ids": output_ids}
         try:
             self._process.stdin.write(json.dumps(step) + "\n")
             self._process.stdin.flush()
@@ -99,8 +118,7 @@ class PromptProcess:
             pass  # the answer is missing too
         for line in self._process.stdout:
             if line.startswith("{"):  # SGLang's own modules print as well
-                answer = json.loads(line)
-                ours, stock = Times(**answer["ours"]), Times(**answer["stock"])
-                return Step(answer["num_tokens"], ours, stock, answer["release_cuts"])
+                answer: dict[str, Any] = json.loads(line)
+                return answer
         self._log.seek(0)
         raise ServerError(f"the timing process ended:\n{self._log.read()[-_LOG_CHARS:]}")

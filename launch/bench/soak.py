@@ -93,7 +93,7 @@ def soak(
         if conversation.num_turns_left == 0:
             under_way.remove(conversation)
         figures.greatest_ledger_bytes = max(figures.greatest_ledger_bytes, ledger.num_bytes)
-        figures.greatest_cache_bytes = max(figures.greatest_cache_bytes, encoder.cache.num_bytes)
+        figures.greatest_cache_bytes = max(figures.greatest_cache_bytes, encoder.num_cache_bytes)
     figures.seconds = time.perf_counter() - start
     del conversation
     figures.resident_bytes = _resident_bytes() - resident_before
@@ -101,7 +101,7 @@ def soak(
         figures.traced_bytes, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     figures.num_entries, figures.num_evictions = ledger.num_entries, ledger.counters["evictions"]
-    figures.ledger_bytes, figures.cache_bytes = ledger.num_bytes, encoder.cache.num_bytes
+    figures.ledger_bytes, figures.cache_bytes = ledger.num_bytes, encoder.num_cache_bytes
     figures.num_segments = len(encoder.cache)
     return figures
 

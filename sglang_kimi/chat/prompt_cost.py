@@ -4,11 +4,12 @@
 JSON object a line, and answers each with its times. No engine runs. For `sglang-kimi bench codec`,
 which must not import SGLang itself.
 
-step:   {"body": a body of /v1/chat/completions, "output_ids": what the model generates then}
-answer: {"num_tokens", "ours": TIMES, "stock": TIMES, "release_cuts": seconds that the release's own
-        tokenizer takes besides, for its cuts}, TIMES with seconds under "parse" (pydantic),
-        "check" (SGLang's check of the request), "build" (the request to its prompt's ids) and
-        "rest" (grammar and sampling parameters around that)
+step:   {"side": "ours" or "stock", "body": a body of /v1/chat/completions, and on our side
+        "output_ids": what the model generates then}
+answer: {"times": seconds under "parse" (pydantic), "check" (SGLang's check of the request), "build"
+        (the request to its prompt's ids) and "rest" (grammar and sampling parameters around that),
+        and on our side "num_tokens" of the prompt, on the other "release_cuts": seconds that the
+        release's own tokenizer takes besides, for its cuts}
 """
 
 import gc
@@ -137,27 +138,26 @@ def run(folder: Path, template: Path) -> None:
     gc.freeze()  # SGLang's modules; else single steps pay for looking through them
     vocabulary = vocabulary_of(tokenizer)
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line), ours, stock, vocabulary)), flush=True)
+        step = json.loads(line)
+        is_ours = step["side"] == "ours"
+        answer = _build_ours(ours, step) if is_ours else _build_stock(stock, step, vocabulary)
+        print(json.dumps(answer), flush=True)
 
 
-def _answer(
-    step: dict[str, Any], ours: _Side, stock: _Side, vocabulary: Vocabulary
-) -> dict[str, Any]:
-    body = json.dumps(step["body"])
-    our_times, generate = ours.run(body)
+def _build_ours(ours: _Side, step: dict[str, Any]) -> dict[str, Any]:
+    times, generate = ours.run(json.dumps(step["body"]))
     turn = request_scope.attached_turn(generate)
     assert turn is not None
     turn.record(step["output_ids"])
-    stock_times, generate = stock.run(body)
+    return {"times": times, "num_tokens": len(generate.input_ids)}
+
+
+def _build_stock(stock: _Side, step: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    times, generate = stock.run(json.dumps(step["body"]))
     text = vocabulary.decode(generate.input_ids)
     start = time.thread_time()
     _look_at_every_character(text)
-    return {
-        "num_tokens": len(generate.input_ids),
-        "ours": our_times,
-        "stock": stock_times,
-        "release_cuts": time.thread_time() - start,
-    }
+    return {"times": times, "release_cuts": time.thread_time() - start}
 
 
 def _look_at_every_character(text: str) -> int:

@@ -62,6 +62,11 @@ class ConversationEncoder:
         self.cache = self._prefixes.cache
         self.odd_history = self._prefixes.maker.odd
 
+    @property
+    def num_cache_bytes(self) -> int:
+        """Return the bytes that the cache takes."""
+        return self._prefixes.num_bytes
+
     def encode(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -124,16 +129,20 @@ class _Walk:
         conversation does for almost all of its messages.
         """
         tenant, hint, find = self._origin.tenant, self._origin.hint, self._ledger.find
+        last_child, append = self._cache.last_child, self._path.append
         node = self._path[-1]
         for index in range(start, end):
-            child = self._cache.last_child(node)
+            child = last_child(node)
             if child is None or child.image is None or child.image != images[index]:
                 return index
             if child.chosen is not None:
-                candidates = find(tenant, self._maker.opening(node).prompt_digest)
+                opening = node.opening or self._maker.opening(node)
+                candidates = find(tenant, opening.prompt_digest)
                 if child.chosen != (0 if candidates is None else candidates.version, hint):
                     return index
-            self._go_on(child)
+            if self._ids is not None:
+                child.replay(self._ids)
+            append(child)
             node = child
         return max(start, end)
 
@@ -180,7 +189,14 @@ class _Walk:
         elif turn.role == "assistant" and candidates is None:
             self._ledger.count("misses")
         return self._maker.message(
-            key, self._path[-1], message, where, turn, self._native_ids(), is_open=is_open
+            key,
+            self._path[-1],
+            message,
+            where,
+            turn,
+            self._native_ids(),
+            tenant=self._origin.tenant,
+            is_open=is_open,
         )
 
     def finish(self, *, is_open: bool) -> EncodedConversation:

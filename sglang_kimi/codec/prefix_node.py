@@ -7,12 +7,14 @@ only, so conversations share the segments that they have in common.
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sglang_kimi.parsers.vocabulary import TURN_END
 
 from .choices import Choices
 from .cuts import TextCuts
+from .encoded_texts import EncodedTexts
 from .ledger import IdsDigest
 from .odd_history import OddHistory
 from .prefix_cache import CachedNode
@@ -112,9 +114,10 @@ class PrefixNode(CachedNode):
 class NodeMaker:
     """Encodes segments for one vocabulary."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        """Prepare the numbers that all segments share."""
+    def __init__(self, vocabulary: Vocabulary, max_text_bytes: int) -> None:
+        """Prepare the numbers that all segments share; remember `max_text_bytes` of texts."""
         self.vocabulary = vocabulary
+        self.texts = EncodedTexts(vocabulary, max_text_bytes)
         self.odd = OddHistory()
         self._numbers = list(range(vocabulary.size))
         self._opening_ids = self._opening_behind(TextCuts())
@@ -137,12 +140,13 @@ class NodeMaker:
         turn: Turn,
         ids: NativeIds,
         *,
+        tenant: str,
         is_open: bool,
     ) -> PrefixNode:
         """Return the segment of a message, encoded; `ids` goes on behind it."""
         self.odd.look_at(turn, ids)
         cuts = parent.cuts.copy()
-        writer = PromptWriter(self.vocabulary, cuts)
+        writer = PromptWriter(self.vocabulary, cuts, partial(self.texts.encode, tenant))
         shown = _ShownIds(ids)
         write_turn(writer, message, where, shown)
         if not is_open:

@@ -5,7 +5,7 @@ where it spells a control token. Each turn begins and ends with a control token,
 history are a prefix of the ids of any longer one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,12 +114,19 @@ class PromptCodec:
 class PromptWriter:
     """Joins adjacent texts, since ids depend on what stands beside, and cuts at control tokens.
 
-    cuts: where the text written so far ends; None at a prompt's beginning.
+    cuts:   where the text written so far ends; None at a prompt's beginning.
+    encode: what gives a text's ids, None for the vocabulary's `encode_text`.
     """
 
-    def __init__(self, vocabulary: Vocabulary, cuts: TextCuts | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        cuts: TextCuts | None = None,
+        encode: Callable[[str, TextCuts], Sequence[int]] | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
         self._cuts = TextCuts() if cuts is None else cuts
+        self._encode = encode or vocabulary.encode_text
         self._texts: list[str] = []
         self._token_ids: list[int] = []
 
@@ -141,7 +148,7 @@ class PromptWriter:
 
     def _flush(self) -> None:
         if self._texts:
-            self._token_ids += self._vocabulary.encode_text("".join(self._texts), self._cuts)
+            self._token_ids += self._encode("".join(self._texts), self._cuts)
             self._texts.clear()
 
 

@@ -18,9 +18,15 @@ class SharedPrefixes:
 
     def __init__(self, vocabulary: Vocabulary, max_bytes: int) -> None:
         """Hold at most `max_bytes`, what is hung on the nodes included."""
-        self.cache: PrefixCache[PrefixNode] = PrefixCache(max_bytes)
-        self.maker = NodeMaker(vocabulary)
+        max_text_bytes = max(max_bytes, 0) // 8
+        self.cache: PrefixCache[PrefixNode] = PrefixCache(max_bytes - max_text_bytes)
+        self.maker = NodeMaker(vocabulary, max_text_bytes)
         self._lock = threading.Lock()
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the bytes in use."""
+        return self.cache.num_bytes + self.maker.texts.num_bytes
 
     def choices_behind(self, node: PrefixNode, candidates: Candidates) -> Choices:
         """Return what was decided behind a prompt among just these candidates."""

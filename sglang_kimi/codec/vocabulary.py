@@ -105,6 +105,11 @@ class Vocabulary:
         """Return the number of all ids, control tokens included."""
         return len(self._ranks) + NUM_CONTROL_TOKENS
 
+    @property
+    def ordinary_tokens(self) -> Sequence[bytes]:
+        """Return the bytes of the ordinary tokens, by id; not to be changed."""
+        return self._ranks
+
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of an ordinary token; a control token gives its text's bytes."""
         if 0 <= token_id < len(self._ranks):

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from sglang_kimi.codec import conversation
+from sglang_kimi.codec.cuts import TextCuts
+from sglang_kimi.codec.encoded_texts import EncodedTexts
+from sglang_kimi.codec.ledger import Origin
 from sglang_kimi.codec.message_images import ImagedMessages
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.turns import Turn, read_turn
@@ -150,3 +153,49 @@ def test_an_image_that_cannot_be_kept_costs_a_reading_and_nothing_else(small: Vo
         images = [object() for _ in messages]
         encoded = encoder.encode(ImagedMessages(images, messages.__getitem__), None)
         assert encoded.token_ids == PromptCodec(small).encode(messages)
+
+
+def long_session(num_turns: int) -> list[dict[str, str]]:
+    return [
+        {"role": role, "content": f"{role} <{number}> " * 40}
+        for number in range(num_turns)
+        for role in ("user", "assistant")
+    ]
+
+
+def test_texts_behind_an_edited_message_are_not_tokenised_again(
+    small: Vocabulary, tokenised: list[str]
+) -> None:
+    encoder, messages = new_encoder(small), long_session(10)
+    encoder.encode(messages, TOOLS, Origin("t"))
+    tokenised.clear()
+    edited = [{"role": "user", "content": "edited"}, *messages[1:]]
+    encoded = encoder.encode(edited, TOOLS, Origin("t"))
+    assert sum(map(len, tokenised)) < 20 * len(messages)  # names of roles, no text of before
+    assert encoded.token_ids == PromptCodec(small).encode(edited, TOOLS)
+
+
+def test_a_tenants_texts_are_tokenised_for_each_tenant(
+    small: Vocabulary, tokenised: list[str]
+) -> None:
+    encoder, messages = new_encoder(small), long_session(3)
+    encoder.encode(messages, None, Origin("t"))
+    tokenised.clear()
+    encoder.encode(messages, None, Origin("u"))
+    assert all(message["content"] in tokenised for message in messages)
+
+
+def test_texts_that_are_remembered_stay_within_their_limit(small: Vocabulary) -> None:
+    texts = EncodedTexts(small, 20_000)
+    for number in range(100):
+        text = f"{number} " * 200
+        assert list(texts.encode("t", text, TextCuts())) == small.encode_text(text)
+        assert 0 < texts.num_bytes <= 20_000
+
+
+def test_a_remembered_text_is_counted_where_it_stands(small: Vocabulary) -> None:
+    texts, text = EncodedTexts(small, 1_000_000), "x" * 24_000
+    plain, remembered = TextCuts(), TextCuts()
+    for _ in range(3):  # the second one crosses the cut
+        wanted = small.encode_text(text, plain)
+        assert list(texts.encode("t", text, remembered)) == wanted

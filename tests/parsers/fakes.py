@@ -37,6 +37,7 @@ class ByteVocabulary:
     """Ids 0..255 are the bytes, the control tokens follow."""
 
     num_ranks = NUM_RANKS
+    ordinary_tokens = tuple(bytes([byte]) for byte in range(NUM_RANKS))
     size = NUM_RANKS + len(CONTROL_TEXTS)
 
     def token_bytes(self, token_id: int) -> bytes:

@@ -14,8 +14,8 @@ def test_a_session_is_timed_turn_by_turn(mini_checkpoint):
     with PromptProcess(mini_checkpoint) as process:
         for _ in range(2):
             body = {"model": "m", "messages": session.messages, "tools": session.tools}
-            steps.append(process.time(body, session.answer()))
+            steps.append((process.time_ours(body, session.answer()), process.time_stock(body)))
             session.go_on(100)
-    assert steps[0].num_tokens < steps[1].num_tokens
-    for times in (steps[1].ours, steps[1].stock):
+    assert steps[0][0].num_tokens < steps[1][0].num_tokens
+    for times in (step.times for step in steps[1]):
         assert min(times.parse, times.check, times.build, times.rest) > 0

@@ -35,8 +35,8 @@ class FakeVocabulary:
     """All bytes, some pieces, 256 control tokens after them."""
 
     def __init__(self, tokens: Iterable[bytes]) -> None:
-        self._tokens = list(tokens)
-        self.num_ranks = len(self._tokens)
+        self.ordinary_tokens = list(tokens)
+        self.num_ranks = len(self.ordinary_tokens)
         self.size = self.num_ranks + 256
         self._controls = {
             self.num_ranks + offset: CONTROLS.get(offset, f"<|reserved_token_{offset}|>")
@@ -46,7 +46,7 @@ class FakeVocabulary:
 
     def token_bytes(self, token_id: int) -> bytes:
         if token_id < self.num_ranks:
-            return self._tokens[token_id]
+            return self.ordinary_tokens[token_id]
         return self._controls[token_id].encode()
 
     def control_text(self, token_id: int) -> str | None:
