@@ -29,8 +29,8 @@ One new turn of about 500 tokens; medians of 7, ms of CPU time. Both sides run i
 handler on the same bodies, one after the other, each body parsed anew. build: the validated request
 to the prompt's ids. stock: template and tokenizer, the latter ours; released: stock and a loop over
 every character in Python, as the release's own tokenizer makes it. ratio: released / ours. Around
-it, on both sides: parse (pydantic), check (SGLang's check of the request; each tool's schema once),
-rest (grammar, sampling parameters).
+it, on both sides: parse (pydantic), check (SGLang's check of the request, tools' schemas too), rest
+(grammar, sampling parameters).
 """
 
 

@@ -19,7 +19,7 @@ COUNTED = {
 
 def soak_misses(monkeypatch, **figures):
     held = SoakFigures(num_conversations=10_000, **{**COUNTED, **figures})
-    monkeypatch.setattr(soak_part, "soak", lambda vocabulary: held)
+    monkeypatch.setattr(soak_part, "soak_apart", lambda vocabulary: held)
     return soak_part.run(SimpleNamespace(vocabulary=None))
 
 
