@@ -8,6 +8,7 @@ import pytest
 from sglang_kimi import environment
 from sglang_kimi.chat import metrics, protocol, request_scope, serving
 from sglang_kimi.codec.ledger import Origin
+from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.mini.tokenizer_files import shipped_file, tokenizer_config
 
@@ -143,6 +144,15 @@ def test_the_limit_is_the_environments(vocabulary, monkeypatch):
     history = history_of(vocabulary)
     assert history.ledger.max_bytes == 12345
     assert history_of(vocabulary) is history
+
+
+def test_without_a_ledger_a_turn_is_what_the_client_sent(vocabulary, monkeypatch):
+    monkeypatch.setenv(environment.LEDGER_BYTES, "0")
+    adapter = KimiChatAdapter(vocabulary, SimpleNamespace(), owns_output=True)
+    _, turn = encode(adapter, chat(USER))
+    assert turn is None
+    following, _ = encode(adapter, chat(USER, ECHO, USER))
+    assert following == PromptCodec(vocabulary).encode([USER, ECHO, USER])
 
 
 def test_the_limit_is_256_mib_where_nothing_is_set(monkeypatch):

@@ -442,38 +442,6 @@ def test_the_operator_sees_what_the_ledger_does(mini_checkpoint, tmp_path, user)
 
 
 @pytest.mark.slow
-def test_a_server_without_a_ledger_encodes_what_the_client_sent(mini_checkpoint, tmp_path, user):
-    env = {"SGLANG_KIMI_LEDGER_BYTES": "0"}
-    with running_server(mini_checkpoint, tmp_path / "log", env=env) as process:
-        client = Client(process.url)
-        first = client.post(CHAT, chat_body(user))
-        echo = echo_of(first["choices"][0]["message"])
-        assert not restores_thinking(client, first, prompt_of(client, [user, echo]))
-        cached = cached_after(client, user, echo, user)
-    assert cached == first["usage"]["prompt_tokens"]
-
-
-@pytest.mark.slow
-def test_tokenizer_workers_share_one_ledger_that_goes_with_the_server(
-    mini_checkpoint, tmp_path, user
-):
-    flags = ("--tokenizer-worker-num", "2", "--enable-metrics")
-    env = {"TMPDIR": str(tmp_path)}
-    with running_server(mini_checkpoint, tmp_path / "log", *flags, env=env) as process:
-        client = Client(process.url)
-        for number in range(12):
-            question = {**user, "content": f"{user['content']} {number}"}
-            first = client.post(CHAT, chat_body(question))
-            echo = echo_of(first["choices"][0]["message"])
-            assert_reused(first["usage"], cached_after(client, question, echo, question))
-        seen = metrics_of(client)
-        assert len(list(tmp_path.glob("sglang-kimi-*/ledger.sqlite"))) == 1
-    assert (seen["ledger_hits_total"], seen["ledger_misses_total"]) == (12, 0)
-    assert seen["ledger_errors_total"] == 0
-    assert not list(tmp_path.glob("sglang-kimi-*"))
-
-
-@pytest.mark.slow
 def test_a_restarted_server_goes_on_from_the_ledgers_file(mini_checkpoint, tmp_path, user):
     env = {"SGLANG_KIMI_LEDGER_PATH": str(tmp_path / "ledger")}
     with running_server(mini_checkpoint, tmp_path / "log", env=env) as process:

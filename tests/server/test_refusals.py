@@ -6,8 +6,6 @@ import urllib.request
 
 import pytest
 
-from .conftest import Client, running_server
-
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
@@ -276,17 +274,3 @@ def test_a_usual_answer_has_no_warning(client):
     body = {"model": "m", "messages": [USER], "max_tokens": 2, "thinking": {"type": "enabled"}}
     _, headers, _ = post(client, CHAT, body)
     assert HEADER not in headers
-
-
-@pytest.mark.slow
-def test_tokenizer_workers_refuse_and_warn_in_the_same_form(mini_checkpoint, tmp_path):
-    with running_server(
-        mini_checkpoint, tmp_path / "log", "--tokenizer-worker-num", "2"
-    ) as process:
-        worker = Client(process.url)
-        for _ in range(6):  # whichever of them takes it
-            status, _, answer = post(worker, CHAT, {"messages": [USER, 5]})
-            assert (status, json.loads(answer)["error"]["param"]) == (400, "messages[1]")
-            body = {"messages": [USER], "max_tokens": 1, "thinking": False}
-            status, headers, _ = post(worker, CHAT, body)
-            assert (status, HEADER in headers) == (200, True)
