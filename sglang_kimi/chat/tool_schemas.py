@@ -7,16 +7,15 @@ take those. A schema is looked at once, not with every request. Imports nothing 
 """
 
 import hashlib
-import marshal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
+from sglang_kimi.codec.exact_bytes import exact_bytes
 from sglang_kimi.parsers.grammars.schema_check import SchemaError, check_schema
 
-_MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
 _MAX_VERDICTS: Final = 8192  # of about 250 bytes each; a client has some dozens of tools
 _MAX_REFUSAL: Final = 300  # characters: it shows the wrong value, which may be long
 
@@ -80,5 +79,4 @@ class ToolSchemas:
 
 def _digest(schema: Any) -> bytes:
     """Return a key that equal schemas share; ValueError where it is nested too deeply."""
-    content = marshal.dumps(schema, _MARSHAL_VERSION)
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return hashlib.blake2b(exact_bytes(schema), digest_size=16).digest()

@@ -5,12 +5,12 @@ is encoded as `PromptCodec` does it. What was encoded before behind the same pre
 cache. With an empty ledger the ids are those of `PromptCodec.encode`.
 """
 
-import marshal
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from . import messages as fields
+from .exact_bytes import exact_bytes
 from .ledger import Candidates, Ledger, LedgerEntry, Origin
 from .message_images import ImagedMessages, kept_image
 from .prefix_node import PrefixNode
@@ -21,7 +21,6 @@ from .splice import continued, num_thinking_tokens, spliced
 from .tool_call_ids import NativeIds
 from .turns import Turn, read_turn
 
-_MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
 _NOBODY: Final = Origin()
 
 
@@ -357,6 +356,6 @@ def _tools_key(tools: Sequence[Mapping[str, Any]] | None) -> Hashable:
     if tools is None or not fields.check_objects(tools, "tools"):
         return None
     try:
-        return marshal.dumps(cast(Any, tools), _MARSHAL_VERSION)
+        return exact_bytes(tools)
     except ValueError:
         return object()

@@ -7,17 +7,16 @@ them different prompts, so the second takes the first one's.
 
 import hashlib
 import json
-import marshal
 import sqlite3
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from .exact_bytes import exact_bytes
 from .ledger import packed
 from .ledger_file import LedgerFile
 
-_MARSHAL_VERSION: Final = 2  # the last one whose bytes depend on the values alone
 _MAX_WAIT_S: Final = 600.0
 """A prompt that nobody fetched for so long is of a request that ended otherwise."""
 
@@ -35,9 +34,7 @@ def request_digest(
 ) -> bytes:
     """Return a digest of all that a prompt is made of, 32 bytes."""
     request = (tenant, list(messages), list(tools), continue_final_message)
-    return hashlib.blake2b(
-        marshal.dumps(cast(Any, request), _MARSHAL_VERSION), digest_size=32
-    ).digest()
+    return hashlib.blake2b(exact_bytes(request), digest_size=32).digest()
 
 
 class PromptExchange:
