@@ -24,13 +24,15 @@ REPEATS: Final = 7
 class CostRow:
     """One new turn behind a history of about `num_tokens`: medians.
 
-    released_s: the build of stock with the release's own tokenizer.
+    released_s: the build of stock with the release's own tokenizer. record_s: what ours takes when
+    the answer is there, to remember and read it.
     """
 
     num_tokens: int
     ours: Times
     stock: Times
     released_s: float
+    record_s: float
 
     @property
     def ratio(self) -> float:
@@ -40,13 +42,17 @@ class CostRow:
 
 @dataclass(frozen=True)
 class SessionTotal:
-    """One session from its first to its last turn, sums in seconds of building prompts."""
+    """One session from its first to its last turn, sums in seconds of building prompts.
+
+    record_s: of remembering and reading all its answers besides.
+    """
 
     num_turns: int
     num_tokens: int
     ours_s: float
     stock_s: float
     released_s: float
+    record_s: float
 
     @property
     def ratio(self) -> float:
@@ -87,6 +93,7 @@ def _row(
         _medians([step.times for step in ours]),
         _medians([step.times for step in stock]),
         statistics.median(step.released_s for step in stock),
+        statistics.median(step.record_s for step in ours),
     )
 
 
@@ -104,6 +111,7 @@ def measure_session(
         sum(step.times.build for step in ours),
         sum(step.times.build for step in stock),
         sum(step.released_s for step in stock),
+        sum(step.record_s for step in ours),
     )
 
 

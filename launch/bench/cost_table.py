@@ -28,9 +28,10 @@ _HEAD: Final = """\
 One new turn of about 500 tokens; medians of 7, ms of CPU time. Both sides run in SGLang's chat
 handler on the same bodies, one after the other, each body parsed anew. build: the validated request
 to the prompt's ids. stock: template and tokenizer, the latter ours; released: stock and a loop over
-every character in Python, as the release's own tokenizer makes it. ratio: released / ours. Around
-it, on both sides: parse (pydantic), check (SGLang's check of the request, tools' schemas too), rest
-(grammar, sampling parameters).
+every character in Python, as the release's own tokenizer makes it. ratio: released / ours. answer:
+what ours takes besides when an answer is there, to remember and read it in a thread. Around the
+build, on both sides: parse (pydantic), check (SGLang's check of the request, tools' schemas too),
+rest (grammar, sampling parameters).
 """
 
 
@@ -61,7 +62,8 @@ def show_costs(
         show(
             f"\nsession of {total.num_turns} turns up to {total.num_tokens:,} tokens: ours "
             f"{total.ours_s * 1e3:,.0f} ms, stock {total.stock_s * 1e3:,.0f} ms, "
-            f"released {total.released_s * 1e3:,.0f} ms: {total.ratio:.0f}x"
+            f"released {total.released_s * 1e3:,.0f} ms: {total.ratio:.0f}x; "
+            f"answers besides {total.record_s * 1e3:,.0f} ms"
         )
     return rows, list(_misses(rows, total))
 
@@ -78,6 +80,7 @@ def _misses(rows: Sequence[CostRow], total: SessionTotal) -> Iterator[str]:
 
 def _title(name: str) -> str:
     head = f"{name:>13}  {'build: ours':>11}  {'stock':>7}  {'released':>8}  {'ratio':>5}"
+    head += f"  {'answer':>6}"
     return head + "".join(
         f"  {side + ': parse':>12}  {'check':>6}  {'rest':>5}" for side in ("ours", "stock")
     )
@@ -86,7 +89,8 @@ def _title(name: str) -> str:
 def _line(name: str, row: CostRow) -> str:
     return (
         f"{name:>13}  {row.ours.build * 1e3:>11.2f}  {row.stock.build * 1e3:>7.1f}"
-        f"  {row.released_s * 1e3:>8.1f}  {row.ratio:>4.0f}x{_around(row.ours)}{_around(row.stock)}"
+        f"  {row.released_s * 1e3:>8.1f}  {row.ratio:>4.0f}x  {row.record_s * 1e3:>6.2f}"
+        f"{_around(row.ours)}{_around(row.stock)}"
     )
 
 

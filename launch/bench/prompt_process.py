@@ -36,10 +36,14 @@ class Times:
 
 @dataclass(frozen=True)
 class OurStep:
-    """One request with our encoding."""
+    """One request with our encoding.
+
+    record_s: CPU time of remembering and reading its answer, once that is there.
+    """
 
     num_tokens: int
     times: Times
+    record_s: float
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class PromptProcess:
         Raises ServerError with the end of the process's log if it ended.
         """
         answer = self._ask({"side": "ours", "body": body, "output_ids": output_ids})
-        return OurStep(answer["num_tokens"], Times(**answer["times"]))
+        return OurStep(answer["num_tokens"], Times(**answer["times"]), answer["record"])
 
     def time_stock(self, body: Mapping[str, Any]) -> StockStep:
         """Build a chat request's prompt as SGLang does; ServerError as `time_ours`."""

@@ -4,15 +4,18 @@ SGLang builds several adapters; they and the hook that sees the output ids share
 a turn which one API generated is found again by every other.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sglang_kimi.codec.conversation import ConversationEncoder, EncodedConversation
+from sglang_kimi.codec.conversation import ConversationEncoder
 from sglang_kimi.codec.ledger import TurnLedger, digest_of
+from sglang_kimi.codec.prefix_walk import EncodedConversation, PrefixWalk
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.prompt_exchange import PromptMismatchError, request_digest
 from sglang_kimi.codec.vocabulary import Vocabulary
@@ -21,6 +24,8 @@ from . import request_scope
 from .ledger_choice import Kept, open_kept
 from .metrics import PromptMetrics, prompt_metrics
 from .request_scope import RequestScope, Turn
+
+logger = logging.getLogger(__name__)
 
 
 class History:
@@ -36,6 +41,7 @@ class History:
         self._exchange = kept.exchange if kept else None
         self._encoder = ConversationEncoder(PromptCodec(vocabulary), self.ledger)
         self._metrics = metrics
+        self._placing = ThreadPoolExecutor(1, thread_name_prefix="kimi-answers")
 
     def encode(
         self,
@@ -69,15 +75,31 @@ class History:
         self._metrics.count_ledger(self.ledger)
         self._metrics.count_odd_history(self._encoder.odd_history.counts)
         if self._is_recording and not continue_final_message:
-            scope.turn = Turn(self, encoded.token_ids, encoded.digest, scope.origin, scope.pairing)
+            scope.turn = Turn(
+                self,
+                encoded.token_ids,
+                encoded.digest,
+                scope.origin,
+                scope.pairing,
+                encoded.place,
+            )
         return encoded
 
     def record(self, turn: Turn, output_ids: list[int]) -> None:
-        """Remember what was generated after a turn's prompt."""
+        """Remember what was generated after a turn's prompt.
+
+        It is read for the next prompt in a thread, while the client is at work with it.
+        """
         self.ledger.record(
             turn.prompt_ids, output_ids, turn.origin, prompt_digest=turn.prompt_digest
         )
         self._metrics.count_ledger(self.ledger)
+        if turn.place is not None and output_ids:
+            self._placing.submit(_place, turn.place, output_ids)
+
+    def settle(self) -> None:
+        """Wait until every answer recorded so far is read."""
+        self._placing.submit(lambda: None).result()
 
     def confirm(self, turn: Turn) -> None:
         """Check, once a server of a pair has an output, that the other one had the same prompt.
@@ -115,6 +137,13 @@ class History:
         except PromptMismatchError:
             self._metrics.count_mismatch()
             raise
+
+
+def _place(place: PrefixWalk, output_ids: list[int]) -> None:
+    try:
+        place.place_answer(output_ids)
+    except Exception:  # costs the next prompt the time that this was to spare it
+        logger.exception("A generated turn could not be read ahead")
 
 
 _histories: dict[int, tuple[Vocabulary, History]] = {}

@@ -97,7 +97,7 @@ class PromptMetrics:
             "Things in histories that clients made by cutting or rewriting them",
             ["kind"],
         )
-        self._seen: Counter[str] = Counter()
+        self._seen: dict[str, int] = {}
         self._seen_odd: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -116,10 +116,10 @@ class PromptMetrics:
     def count_ledger(self, ledger: Ledger) -> None:
         """Take over what happened in the process's ledger since the last call."""
         with self._lock:
-            now = Counter(ledger.counters)
+            now = dict(ledger.counters)  # compared sooner than counters are
             if now != self._seen:
                 for key, metric in self._ledger.items():
-                    metric.inc(max(0, now[key] - self._seen[key]))
+                    metric.inc(max(0, now.get(key, 0) - self._seen.get(key, 0)))
                 self._seen = now
         self._ledger_bytes.set(ledger.num_bytes)
 

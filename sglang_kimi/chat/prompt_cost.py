@@ -8,7 +8,8 @@ step:   {"side": "ours" or "stock", "body": a body of /v1/chat/completions, and 
         "output_ids": what the model generates then}
 answer: {"times": seconds under "parse" (pydantic), "check" (SGLang's check of the request), "build"
         (the request to its prompt's ids) and "rest" (grammar and sampling parameters around that),
-        and on our side "num_tokens" of the prompt, on the other "release_cuts": seconds that the
+        and on our side "num_tokens" of the prompt and "record", which remembering and reading the
+        answer takes behind it, on the other "release_cuts": seconds that the
         release's own tokenizer takes besides, for its cuts}
 """
 
@@ -37,6 +38,7 @@ from sglang_kimi.codec.vocabulary import Vocabulary  # noqa: E402
 from sglang_kimi.seams import require  # noqa: E402
 
 from . import request_scope, serving  # noqa: E402
+from .history import history_of  # noqa: E402
 from .names import PARSER, STOCK_PARSERS, vocabulary_of  # noqa: E402
 
 _NO_HEADERS: Final = SimpleNamespace(headers={})
@@ -140,16 +142,23 @@ def run(folder: Path, template: Path) -> None:
     for line in sys.stdin:
         step = json.loads(line)
         is_ours = step["side"] == "ours"
-        answer = _build_ours(ours, step) if is_ours else _build_stock(stock, step, vocabulary)
+        answer = (
+            _build_ours(ours, step, vocabulary)
+            if is_ours
+            else _build_stock(stock, step, vocabulary)
+        )
         print(json.dumps(answer), flush=True)
 
 
-def _build_ours(ours: _Side, step: dict[str, Any]) -> dict[str, Any]:
+def _build_ours(ours: _Side, step: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
     times, generate = ours.run(json.dumps(step["body"]))
     turn = request_scope.attached_turn(generate)
     assert turn is not None
+    start = time.process_time()
     turn.record(step["output_ids"])
-    return {"times": times, "num_tokens": len(generate.input_ids)}
+    history_of(vocabulary).settle()
+    record = time.process_time() - start
+    return {"times": times, "num_tokens": len(generate.input_ids), "record": record}
 
 
 def _build_stock(stock: _Side, step: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from sglang_kimi.codec.ledger import Origin
+from sglang_kimi.codec.prefix_walk import PrefixWalk
 
 _TURN: Final = "kimi_turn"
 """Attribute of SGLang's GenerateReqInput that holds our Turn."""
@@ -43,6 +44,7 @@ class Turn:
 
     prompt_ids must end with the generation prompt; it is the very list that SGLang gets.
     prompt_digest is its digest, hashed where the prompt was built and not on the event loop.
+    place is where the answer belongs among the encoded prefixes, if that is known.
     """
 
     store: TurnStore
@@ -50,6 +52,7 @@ class Turn:
     prompt_digest: bytes
     origin: Origin
     pairing: Pairing | None = None
+    place: PrefixWalk | None = None
 
     def record(self, output_ids: list[int]) -> None:
         """Remember the answer, stop token included, as far as it was generated."""

@@ -61,6 +61,11 @@ class Candidates:
     version: Hashable
     entries: tuple[LedgerEntry, ...]
 
+    def entry_of(self, token_ids: Sequence[int]) -> LedgerEntry | None:
+        """Return the last one of just these ids, None without one."""
+        wanted = packed(token_ids, "token_ids")
+        return next((e for e in reversed(self.entries) if e.token_ids == wanted), None)
+
 
 Place = tuple[str, bytes]
 """Where a turn belongs: the tenant, and the digest of the prompt before it."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sglang_kimi.parsers.events import CallEnd, Event, ToolCall, collect
+from sglang_kimi.parsers.events import CallEnd, Event, ParsedOutput, ToolCall, collect
 from sglang_kimi.parsers.output_parser import OutputParser
 from sglang_kimi.parsers.tool_call_ids import CallHistory
 from sglang_kimi.parsers.vocabulary import THINK_CLOSE, TokenVocabulary
@@ -95,9 +95,11 @@ def read_generated(
     """
     if max(token_ids) >= vocabulary.size:
         return GeneratedTurn(())  # no prompt can hold it
-    parser = OutputParser(vocabulary, tools=tools, history_call_ids=history_call_ids)
     if is_complete(vocabulary, token_ids):
-        return GeneratedTurn((_shown([*parser.feed(token_ids), *parser.finish(False)]),))
+        return read_complete(vocabulary, token_ids, tools=tools, history_call_ids=history_call_ids)[
+            0
+        ]
+    parser = OutputParser(vocabulary, tools=tools, history_call_ids=history_call_ids)
     first = max(len(token_ids) - _MAX_UNREAD_TOKENS, 1)
     events = parser.feed(token_ids[:first])
     shown = [_shown(events)]
@@ -108,8 +110,31 @@ def read_generated(
     return GeneratedTurn(tuple(dict.fromkeys(reversed(shown))))
 
 
-def _shown(events: Sequence[Event]) -> ShownTurn:
+def read_complete(
+    vocabulary: TokenVocabulary,
+    token_ids: Sequence[int],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None,
+    history_call_ids: Sequence[str] | CallHistory,
+) -> tuple[GeneratedTurn, Turn]:
+    """Parse a turn that a stop token ended; with it, the message of a client that changes nothing.
+
+    The arguments are those of `read_generated`; all ids must be of the vocabulary.
+    """
+    parser = OutputParser(vocabulary, tools=tools, history_call_ids=history_call_ids)
+    events = [*parser.feed(token_ids), *parser.finish(False)]
     output = collect(events)
+    calls = tuple(ReturnedCall(call.id, call.name, call.arguments) for call in output.tool_calls)
+    role = "assistant"
+    turn = Turn(role, role, output.content, output.reasoning, calls)
+    return GeneratedTurn((_shown_output(output, events),)), turn
+
+
+def _shown(events: Sequence[Event]) -> ShownTurn:
+    return _shown_output(collect(events), events)
+
+
+def _shown_output(output: ParsedOutput, events: Sequence[Event]) -> ShownTurn:
     num_ended = sum(isinstance(event, CallEnd) for event in events)
     return ShownTurn(
         output.reasoning.strip(),

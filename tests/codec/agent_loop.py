@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sglang_kimi.codec.conversation import ConversationEncoder, EncodedConversation
+from sglang_kimi.codec.conversation import ConversationEncoder
 from sglang_kimi.codec.ledger import Origin, TurnLedger
+from sglang_kimi.codec.prefix_walk import EncodedConversation
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import collect

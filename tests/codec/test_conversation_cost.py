@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sglang_kimi.codec import conversation
+from sglang_kimi.codec import prefix_walk
 from sglang_kimi.codec.cuts import TextCuts
 from sglang_kimi.codec.encoded_texts import EncodedTexts
 from sglang_kimi.codec.ledger import Origin
@@ -40,7 +40,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         places.append(where)
         return read_turn(message, where)
 
-    monkeypatch.setattr(conversation, "read_turn", spy)
+    monkeypatch.setattr(prefix_walk, "read_turn", spy)
     return places
 
 

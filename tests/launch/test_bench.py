@@ -23,7 +23,7 @@ class FakeProcess:
     def time_ours(self, body, output_ids):
         self.ours.append({**body, "messages": [*body["messages"]]})
         num_tokens = len(self.codec.encode(body["messages"], body["tools"]))
-        return OurStep(num_tokens, Times(1.0, 2.0, len(self.ours), 3.0))
+        return OurStep(num_tokens, Times(1.0, 2.0, len(self.ours), 3.0), 0.5)
 
     def time_stock(self, body):
         self.stock.append({**body, "messages": [*body["messages"]]})
@@ -86,7 +86,7 @@ def test_tools_are_all_different_and_declared(process, new_session):
 
 
 def row(num_tokens, ours_s, released_s):
-    return CostRow(num_tokens, Times(0, 0, ours_s, 0), Times(0, 0, 0, 0), released_s)
+    return CostRow(num_tokens, Times(0, 0, ours_s, 0), Times(0, 0, 0, 0), released_s, 0)
 
 
 def test_growth_is_counted_by_thousand_tokens():
@@ -103,7 +103,7 @@ def test_growth_is_counted_by_thousand_tokens():
     ],
 )
 def test_what_is_below_its_target_is_named(rows, total, missed):
-    lines = list(cost_table._misses(rows, SessionTotal(100, *total[:2], 0, total[2])))
+    lines = list(cost_table._misses(rows, SessionTotal(100, *total[:2], 0, total[2], 0)))
     assert [line.split(", want")[0] for line in lines] == [
         text if "growth" not in text else f"{text} per 1,000 tokens" for text in missed
     ]
