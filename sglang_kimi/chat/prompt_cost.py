@@ -8,9 +8,9 @@ step:   {"side": "ours" or "stock", "body": a body of /v1/chat/completions, and 
         "output_ids": what the model generates then}
 answer: {"times": seconds under "parse" (pydantic), "check" (SGLang's check of the request), "build"
         (the request to its prompt's ids) and "rest" (grammar and sampling parameters around that),
-        and on our side "num_tokens" of the prompt and "record", which remembering and reading the
-        answer takes behind it, on the other "release_cuts": seconds that the
-        release's own tokenizer takes besides, for its cuts}
+        and on our side "num_tokens" of the prompt and "record", CPU seconds of remembering and
+        reading its answer, on the other "release_cuts": seconds that the release's own tokenizer
+        takes besides, for its cuts}
 """
 
 import gc
@@ -141,12 +141,10 @@ def run(folder: Path, template: Path) -> None:
     vocabulary = vocabulary_of(tokenizer)
     for line in sys.stdin:
         step = json.loads(line)
-        is_ours = step["side"] == "ours"
-        answer = (
-            _build_ours(ours, step, vocabulary)
-            if is_ours
-            else _build_stock(stock, step, vocabulary)
-        )
+        if step["side"] == "ours":
+            answer = _build_ours(ours, step, vocabulary)
+        else:
+            answer = _build_stock(stock, step, vocabulary)
         print(json.dumps(answer), flush=True)
 
 

@@ -96,9 +96,10 @@ def read_generated(
     if max(token_ids) >= vocabulary.size:
         return GeneratedTurn(())  # no prompt can hold it
     if is_complete(vocabulary, token_ids):
-        return read_complete(vocabulary, token_ids, tools=tools, history_call_ids=history_call_ids)[
-            0
-        ]
+        generated, _ = read_complete(
+            vocabulary, token_ids, tools=tools, history_call_ids=history_call_ids
+        )
+        return generated
     parser = OutputParser(vocabulary, tools=tools, history_call_ids=history_call_ids)
     first = max(len(token_ids) - _MAX_UNREAD_TOKENS, 1)
     events = parser.feed(token_ids[:first])

@@ -1,7 +1,5 @@
 """An answer that was recorded is read and encoded before the next prompt asks for it."""
 
-from array import array
-
 import pytest
 
 from sglang_kimi.codec import prefix_walk
@@ -97,7 +95,7 @@ def test_an_answer_that_the_ledger_does_not_hold_is_passed_over(small):
     encoded = encoder.encode(QUESTION, TOOLS)
     before = encoder.num_cache_bytes
     encoded.place.place_answer(small.encode(ANSWER))
-    encoded.place.place_answer(list(array("I", [small.size + 5])))
+    encoded.place.place_answer([small.size + 5])
     assert encoder.num_cache_bytes == before
 
 

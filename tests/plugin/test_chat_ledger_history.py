@@ -7,6 +7,7 @@ import pytest
 
 from sglang_kimi import environment
 from sglang_kimi.chat import metrics, protocol, request_scope, serving
+from sglang_kimi.codec import prefix_walk
 from sglang_kimi.codec.ledger import Origin
 from sglang_kimi.codec.prompt import PromptCodec
 from sglang_kimi.codec.vocabulary import Vocabulary
@@ -80,6 +81,20 @@ def test_the_next_prompt_begins_with_prompt_and_output(adapter, vocabulary):
     turn.record(output(vocabulary))
     following, _ = encode(adapter, chat(USER, ECHO, USER))
     assert following[: len(prompt) + len(output(vocabulary))] == prompt + output(vocabulary)
+
+
+def test_a_recorded_answer_is_read_before_the_next_prompt_asks(adapter, vocabulary, monkeypatch):
+    _, turn = encode(adapter, chat(USER))
+    turn.record(output(vocabulary))
+    history_of(vocabulary).settle()
+
+    def fail(*_, **__):
+        raise AssertionError("the answer was parsed while the prompt waited")
+
+    monkeypatch.setattr(prefix_walk, "read_generated", fail)
+    ids, _ = encode(adapter, chat(USER, ECHO, USER))
+    assert ids[: len(turn.prompt_ids)] == turn.prompt_ids
+    assert ids[len(turn.prompt_ids) :][: len(output(vocabulary))] == output(vocabulary)
 
 
 def test_another_tenant_gets_its_own_words_only(adapter, vocabulary):
