@@ -23,7 +23,7 @@ FORBIDDEN = {
 }
 """By package: what its modules never import. A package's own modules are always allowed."""
 LIGHT_BEFORE_USE = ("sglang_kimi.parsers", "sglang_kimi.launch", "sglang_kimi.codec")
-HEAVY = ("torch", "transformers", "xgrammar", "sglang", "openai")
+HEAVY = ("torch", "transformers", "xgrammar", "llguidance", "jsonschema", "sglang", "openai")
 """Never imported at module level in a package that the command line loads at start."""
 HEAVY_ON_PURPOSE = ("sglang_kimi.launch.mini",)
 """Loaded only when a checkpoint is written, so torch may stand at the top of its modules."""
