@@ -1,0 +1,44 @@
+"""Whether a grammar accepts a text, byte by byte: the judge of every test in this folder."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+
+class ByteTokenizer:
+    """Every byte is a token; 256 ends the text. The form that llguidance asks for."""
+
+    eos_token_id = 256
+    bos_token_id = None
+    tokens = tuple(bytes([byte]) for byte in range(256)) + (b"\xff[end]",)
+    special_token_ids = (256,)
+
+    def __call__(self, data: bytes | str) -> list[int]:
+        return list(data.encode() if isinstance(data, str) else data)
+
+
+@cache
+def byte_tokenizer() -> Any:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(ByteTokenizer()), slices=[])
+
+
+def accepts(grammar: str, text: str | bytes) -> bool:
+    """Return whether the Lark grammar accepts exactly `text`; AssertionError if it is broken."""
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(byte_tokenizer(), LLMatcher.grammar_from_lark(grammar))
+    assert not matcher.is_error(), f"{matcher.get_error()}\n{grammar}"
+    data = list(text.encode() if isinstance(text, str) else text)
+    num_taken = matcher.try_consume_tokens(data)
+    assert not matcher.is_error(), matcher.get_error()
+    return num_taken == len(data) and matcher.is_accepting()
+
+
+@pytest.fixture
+def terminal_accepts() -> Callable[[str, str | bytes], bool]:
+    """Return a judge of terminal expressions: `terminal_accepts(expression, text)`."""
+    return lambda expression, text: accepts(f"start: T\nT: {expression}\n", text)
