@@ -26,6 +26,8 @@ _ZERO_POWER: Final = rf"0(?:\.{_ZEROS})?[eE][+-]?[0-9]{{1,3}}"
 _LEAST_EXPONENT: Final = -250
 _MOST_EXPONENT: Final = 243
 _MAX_SAMPLES: Final = 3
+_MAX_SAMPLE: Final = 16
+"""Longer fractions are no samples: a multiple may have no more digits than doubles keep."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,8 @@ def _samples(bounds: Bounds, step: Fraction | None) -> tuple[str, ...]:
     wholes = [bound for bound in (bounds.whole_low, bounds.whole_high) if bound is not None]
     for number in [*map(Fraction, wholes), *(Fraction(repr(double)) for double in doubles)]:
         values |= {number // unit * unit, -(-number // unit) * unit}
-    texts = {
-        decimal_text(value)
-        for value in values
-        if bounds.allows(value) and (value.denominator == 1 or abs(value) < EXACT_DECIMALS)
-    }
+    texts = {decimal_text(value) for value in values if bounds.allows(value)}
+    texts = {text for text in texts if "." not in text or len(text) <= _MAX_SAMPLE}
     if step is None and bounds.double_low <= bounds.double_high:
         texts.update(map(repr, doubles))
     found = sorted(texts, key=lambda text: (len(text), text))[:_MAX_SAMPLES]
