@@ -40,7 +40,8 @@ def _rest(item: str, least: int, most: int | None, *, follows: bool) -> str:
     if follows:
         return repeated(f'"," {item}', least, most)
     last = None if most is None else most - 1
-    text = f'{item} {repeated(f"""\",\" {item}""", max(least - 1, 0), last)}'.rstrip()
+    more = repeated(f'"," {item}', max(least - 1, 0), last)
+    text = f"{item} {more}".rstrip()
     return text if least else f"({text})?"
 
 
