@@ -6,6 +6,7 @@ from typing import Any, Final
 from .constants import canonical
 from .document import Conj, Document, Member
 from .nodes import ArrayRules, Node, ObjectPart, ObjectRules
+from .numbers import number_format_bounds
 from .scalar_rules import NumberRules, StringRules
 
 _KINDS_OF: Final = {
@@ -49,14 +50,7 @@ def own_node(document: Document, member: Member) -> Node | None:
             most=_count(schema, "maxLength"),
             pointer=pointer,
         ),
-        numbers=NumberRules(
-            minimum=schema.get("minimum"),
-            maximum=schema.get("maximum"),
-            above=schema.get("exclusiveMinimum"),
-            below=schema.get("exclusiveMaximum"),
-            multiples=(schema["multipleOf"],) if "multipleOf" in schema else (),
-            pointer=pointer,
-        ),
+        numbers=_number_rules(member),
         arrays=_array_rules(document, member),
         objects=_object_rules(document, member),
         pointer=pointer,
@@ -88,6 +82,20 @@ def _values(schema: dict[str, Any]) -> tuple[str, ...] | None:
         constant = canonical(schema["const"])
         values = (constant,) if values is None or constant in values else ()
     return values
+
+
+def _number_rules(member: Member) -> NumberRules:
+    schema = member.schema
+    rules = NumberRules(
+        minimum=schema.get("minimum"),
+        maximum=schema.get("maximum"),
+        above=schema.get("exclusiveMinimum"),
+        below=schema.get("exclusiveMaximum"),
+        multiples=(schema["multipleOf"],) if "multipleOf" in schema else (),
+        pointer=member.pointer,
+    )
+    sized = number_format_bounds(schema.get("format", ""))
+    return rules.both(NumberRules(minimum=sized[0], maximum=sized[1])) if sized else rules
 
 
 def _array_rules(document: Document, member: Member) -> ArrayRules:
