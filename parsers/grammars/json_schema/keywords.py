@@ -110,7 +110,9 @@ def _array_rules(document: Document, member: Member) -> ArrayRules:
         least=int(schema.get("minItems", 0)),
         most=_count(schema, "maxItems"),
         is_unique=schema.get("uniqueItems", False),
-        contains=((contains, least, _count(schema, "maxContains")),) if "contains" in schema else (),
+        contains=((contains, least, _count(schema, "maxContains")),)
+        if "contains" in schema
+        else (),
         pointer=member.pointer,
     )
 

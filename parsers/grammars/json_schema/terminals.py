@@ -19,8 +19,8 @@ def string_choice(
     rules: StringRules, excluded: tuple[str, ...], relaxed: Relaxed
 ) -> Terminal | None:
     """Return the terminal of strings by the rules, but for `excluded` ones; None if it is empty."""
-    if rules == StringRules() and not excluded:
-        return Terminal(any_string(), ('""',))
+    if rules == StringRules():
+        return _other_strings(excluded)
     found = string_terminal(
         patterns=rules.patterns,
         not_patterns=rules.not_patterns,
@@ -33,7 +33,16 @@ def string_choice(
     if found.is_empty:
         return None
     samples = tuple(map(as_json, found.samples))
-    return Terminal(found.expression, samples, True, rules != StringRules())
+    return Terminal(found.expression, samples, is_hint=True, is_patterned=True)
+
+
+def _other_strings(excluded: tuple[str, ...]) -> Terminal:
+    if not excluded:
+        return Terminal(any_string(), ('""',))
+    names = ("", *map(str, range(len(excluded) + 1)))
+    samples = tuple(as_json(name) for name in names if name not in excluded)[:2]
+    unwanted = " | ".join(literal(text) for text in excluded)
+    return Terminal(f"{any_string()} & ~({unwanted})", samples)
 
 
 def number_choice(node: Node, relaxed: Relaxed) -> Terminal | None:
