@@ -2,15 +2,21 @@
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
+from typing import Final
 
 from .constants import kind_of
+from .formats import FORMAT_PATTERNS
 from .key_values import as_json
 from .nodes import Node
 from .numbers import number_terminal
 from .scalar_rules import NumberRules, StringRules
 from .shapes import Terminal
 from .strings import any_string, literal, string_terminal
+
+_FREE_FORMATS: Final = frozenset(("password", "binary"))
+"""Formats that ask nothing of the text."""
 
 Relaxed = list[tuple[str, str]]
 
@@ -19,7 +25,9 @@ def string_choice(
     rules: StringRules, excluded: tuple[str, ...], relaxed: Relaxed
 ) -> Terminal | None:
     """Return the terminal of strings by the rules, but for `excluded` ones; None if it is empty."""
-    if rules == StringRules():
+    if any(name not in FORMAT_PATTERNS and name not in _FREE_FORMATS for name in rules.formats):
+        relaxed.append((rules.pointer, "format"))
+    if replace(rules, formats=()) == StringRules() and not FORMAT_PATTERNS.keys() & rules.formats:
         return _other_strings(excluded)
     found = string_terminal(
         patterns=rules.patterns,
