@@ -17,12 +17,9 @@ _KINDS_OF: Final = {
 _ALL: Final = Node().kinds
 _OBJECT: Final = frozenset(
     (
-        *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties"),
-        *("required", "propertyNames", "minProperties", "maxProperties"),
+        *("properties", "patternProperties", "additionalProperties", "required"),
+        *("propertyNames", "minProperties", "maxProperties"),
     )
-)
-_COMPOSED: Final = frozenset(
-    ("$ref", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "dependentRequired")
 )
 NEGATABLE: Final = frozenset(
     (
@@ -37,7 +34,7 @@ NEGATABLE: Final = frozenset(
 def own_node(document: Document, member: Member) -> Node | None:
     """Return what the schema's own keywords ask, None if no value fits; compositions aren't read.
 
-    Keywords that a grammar can't hold are left to `unheld_keywords`.
+    `unevaluated*` is left to `unevaluated_node`.
     """
     schema, pointer = member.schema, member.pointer
     node = Node(
@@ -56,14 +53,6 @@ def own_node(document: Document, member: Member) -> Node | None:
         pointer=pointer,
     )
     return node.settled()
-
-
-def unheld_keywords(member: Member) -> Iterator[str]:
-    """Yield the keywords of a schema that `own_node` can't read."""
-    is_composed = bool(_COMPOSED & member.schema.keys())
-    for key in ("unevaluatedProperties", "unevaluatedItems"):
-        if is_composed and member.schema.get(key, True) is not True:
-            yield key
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:
@@ -100,13 +89,11 @@ def _number_rules(member: Member) -> NumberRules:
 
 def _array_rules(document: Document, member: Member) -> ArrayRules:
     schema = member.schema
-    is_plain = "items" not in schema and not _COMPOSED & schema.keys()
-    rest = "unevaluatedItems" if is_plain else "items"
     contains = document.part(member, "contains")
     least = int(schema.get("minContains", 1))
     return ArrayRules(
         prefix=tuple(document.listed(member, "prefixItems")),
-        rest=document.part(member, rest),
+        rest=document.part(member, "items"),
         least=int(schema.get("minItems", 0)),
         most=_count(schema, "maxItems"),
         is_unique=schema.get("uniqueItems", False),
@@ -121,13 +108,10 @@ def _object_rules(document: Document, member: Member) -> ObjectRules:
     schema = member.schema
     if not _OBJECT & schema.keys():
         return ObjectRules()
-    is_plain = "additionalProperties" not in schema and not _COMPOSED & schema.keys()
     part = ObjectPart(
         properties=document.parts(member, "properties"),
         patterns=document.parts(member, "patternProperties"),
-        extra=document.part(
-            member, "unevaluatedProperties" if is_plain else "additionalProperties"
-        ),
+        extra=document.part(member, "additionalProperties"),
     )
     says_something = part.properties or part.patterns or part.extra
     return ObjectRules(
@@ -167,6 +151,11 @@ def refusals(document: Document, member: Member) -> Iterator[Node]:
 def missing_key(name: str) -> Node:
     """Return the node of objects without the key."""
     return _object(parts=(ObjectPart({name: (0,)}),))
+
+
+def requiring(*names: str) -> Node:
+    """Return the node of objects that have the keys."""
+    return _object(required=frozenset(names))
 
 
 def _refused_strings(schema: dict[str, Any]) -> Iterator[Node]:

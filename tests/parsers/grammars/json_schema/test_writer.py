@@ -133,6 +133,12 @@ CASES: list[tuple[str, Any, list[Any], list[Any]]] = [
      [{}, {"b": 1}], [{"a": 1}]),
     ("unevaluated keys without compositions are additional ones",
      {"properties": {"a": {}}, "unevaluatedProperties": False}, [{"a": 1}], [{"b": 1}]),
+    ("unevaluated keys are those of no part",
+     {"$defs": {"o": {"properties": {"a": {}}}}, "allOf": [{"$ref": "#/$defs/o"}],
+      "properties": {"b": {}}, "unevaluatedProperties": False}, [{"a": 1, "b": 1}], [{"c": 1}]),
+    ("unevaluated items are those behind every prefix",
+     {"allOf": [{"prefixItems": [{}, {}]}], "prefixItems": [{}], "unevaluatedItems": False},
+     [[1, 2]], [[1, 2, 3]]),
 ]  # fmt: skip
 
 
@@ -201,8 +207,8 @@ def test_an_optional_property_that_is_endless_is_dropped() -> None:
         ({"type": "array", "uniqueItems": True}, ("", "uniqueItems")),
         ({"type": "string", "format": "colour"}, ("", "format")),
         ({"not": {"items": {"type": "string"}}}, ("", "not")),
-        ({"allOf": [{}, {"$ref": "#/$defs/o"}], "unevaluatedProperties": False,
-          "$defs": {"o": {"properties": {"a": {}}}}}, ("", "unevaluatedProperties")),
+        ({"anyOf": [{}, {"properties": {"a": {}}}], "unevaluatedProperties": False},
+         ("", "unevaluatedProperties")),
         ({"type": "array", "contains": {"const": 1}, "maxContains": 1}, ("", "contains")),
     ],
 )  # fmt: skip
