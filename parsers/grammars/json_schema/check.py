@@ -1,5 +1,6 @@
 """Whether something is a JSON schema at all, and if not, where it breaks."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -94,7 +95,7 @@ class _Checker:
     def _check_values(self, schema: Mapping[str, Any], path: str) -> None:
         for key in _COUNTS:
             count = schema.get(key, 0)
-            if not _is_number(count) or count < 0 or not float(count).is_integer():
+            if not _is_number(count) or count < 0 or int(count) != count:
                 self._fail(f"{path}/{key}", f"got {count!r}, want an integer of 0 or more")
         for key in ("minimum", "maximum", "multipleOf"):
             if not _is_number(schema.get(key, 1)):
@@ -131,7 +132,9 @@ class _Checker:
             self._fail(path, f"got {names!r}, want a list of property names")
 
     def _check_reference(self, schema: Mapping[str, Any], path: str) -> None:
-        reference = schema.get("$ref", "#")
+        if "$ref" not in schema:
+            return
+        reference = schema["$ref"]
         try:
             target = self._references.find(reference, schema)
         except KeyError:
@@ -144,4 +147,7 @@ class _Checker:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether the value is a JSON number: Python also reads NaN and Infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)

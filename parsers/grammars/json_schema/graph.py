@@ -7,7 +7,13 @@ from typing import Final
 from .document import NOTHING, Conj, Document, all_of
 from .expand import Expander
 from .instances import finite_values, fits, takes
-from .key_values import declared_names, has_overlapping_classes, key_classes, value_of
+from .key_values import (
+    declared_names,
+    has_overlapping_classes,
+    is_unicode,
+    key_classes,
+    value_of,
+)
 from .nodes import ArrayRules, Node, ObjectRules
 from .scalar_rules import StringRules
 from .shapes import ArrayShape, Field, ObjectShape, Rule, Shape, Terminal, ValueShape
@@ -166,7 +172,7 @@ class Graph:
         others = self._other_keys(rules, names)
         fields = []
         for name in names:
-            value = value_of(rules, name)
+            value = value_of(rules, name) if is_unicode(name) else NOTHING
             if value != NOTHING and takes(self._expander, rules.names, name):
                 fields.append(Field(name, self._rule(value), name in rules.required))
             elif name in rules.required:

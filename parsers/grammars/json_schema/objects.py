@@ -82,6 +82,8 @@ class _Body:
         if self._most is not None and not is_countable and (self._later or room > MAX_COUNTED):
             self.unheld.append("maxProperties")
             self._most = None
+        if self._least > 1 and self._others:
+            self.unheld.append("minProperties")  # counted, but an undeclared key may come twice
         self._is_counted = bool(self._others) and bool(self._least or self._most is not None)
 
     def rules(self) -> list[str]:

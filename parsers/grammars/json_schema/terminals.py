@@ -8,7 +8,7 @@ from typing import Final
 
 from .constants import kind_of
 from .formats import FORMAT_PATTERNS
-from .key_values import as_json
+from .key_values import as_json, is_unicode
 from .nodes import Node
 from .numbers import number_terminal
 from .scalar_rules import NumberRules, StringRules
@@ -17,6 +17,8 @@ from .strings import any_string, literal, string_terminal
 
 _FREE_FORMATS: Final = frozenset(("password", "binary"))
 """Formats that ask nothing of the text."""
+
+_NO_JSON: Final = frozenset(("NaN", "Infinity", "-Infinity"))
 
 Relaxed = list[tuple[str, str]]
 
@@ -77,16 +79,19 @@ def number_choice(node: Node, relaxed: Relaxed) -> Terminal | None:
 
 
 def constant(text: str) -> Terminal | None:
-    """Return the terminal of one scalar's spellings; None for a string that UTF-8 can't hold."""
+    """Return the terminal of one scalar's spellings.
+
+    None for what JSON can't carry: a string with a lone surrogate, NaN, Infinity.
+    """
+    if text in _NO_JSON:
+        return None
     kind = kind_of(text)
     if kind in ("integer", "fraction"):
         return Terminal(number_constant(text), (text,), is_hint=True)
     if kind != "string":
         return Terminal(f'"{text}"', (text,), is_hint=True)
     value = json.loads(text)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(value):
         return None
     return Terminal(literal(value), (as_json(value),), is_hint=True)
 

@@ -206,6 +206,7 @@ def test_an_optional_property_that_is_endless_is_dropped() -> None:
         ({"properties": {"a": {"$ref": "https://x.y/z"}}}, ("/properties/a", "$ref")),
         ({"type": "array", "uniqueItems": True}, ("", "uniqueItems")),
         ({"type": "string", "format": "colour"}, ("", "format")),
+        ({"type": "object", "minProperties": 2}, ("", "minProperties")),
         ({"not": {"items": {"type": "string"}}}, ("", "not")),
         ({"anyOf": [{}, {"properties": {"a": {}}}], "unevaluatedProperties": False},
          ("", "unevaluatedProperties")),
@@ -231,6 +232,7 @@ def test_what_cannot_be_held_is_named(schema: Any, relaxed: tuple[str, str]) -> 
         ({"minContains": -1}, "/minContains"),
         ({"required": ["a", 1]}, "/required"),
         ({"allOf": [{"type": "string"}, {"type": "integer"}]}, ""),
+        ({"minimum": float("inf")}, "/minimum"),
         (False, ""),
     ],
 )
@@ -247,6 +249,22 @@ def test_arguments_are_an_object_whatever_is_declared() -> None:
     assert not Judge(arguments_schema(True, "x")).takes([])
     with pytest.raises(SchemaError, match="/type"):
         arguments_schema({"type": "string"}, "edit")
+
+
+def test_what_json_cannot_carry_is_left_out_of_constants_and_keys() -> None:
+    judge = Judge({"enum": [float("nan"), "\ud800", 1]})
+    assert judge.takes(1)
+    assert not judge.takes_text('"\\ud800"')
+    judge = Judge({"type": "object", "properties": {"\udfff": {}, "a": {}}})
+    assert judge.takes({"a": 1})
+    with pytest.raises(SchemaError, match="no value"):
+        write_grammar({"type": "object", "required": ["\udfff"]}, "x")
+
+
+def test_references_that_go_too_deep_are_an_error_of_the_schema() -> None:
+    defs = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(3000)}
+    with pytest.raises(SchemaError, match="too deeply"):
+        write_grammar({"$defs": {**defs, "d3000": {}}, "$ref": "#/$defs/d0"}, "x")
 
 
 def test_choices_times_choices_stay_bounded() -> None:
