@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .pointers import ReferenceTable, step
+from .pointers import ReferenceTable, Target, step
 
 _KINDS: Final = frozenset(
     ("string", "number", "integer", "boolean", "null", "array", "object", "any")
@@ -42,13 +42,24 @@ class SchemaError(ValueError):
 
 def check_schema(schema: Any, tool: str) -> None:
     """Raise SchemaError where a keyword that grammars use has a value it can't have."""
-    _Checker(schema, tool).check(schema, "", 0)
+    checker = _Checker(schema, tool)
+    checker.check(schema, "", 0)
+    checker.check_targets()
 
 
 class _Checker:
     def __init__(self, root: Any, tool: str) -> None:
         self._references = ReferenceTable(root)
         self._tool = tool
+        self._seen: set[int] = set()
+        self._targets: list[Target] = []
+
+    def check_targets(self) -> None:
+        """Check what references name outside the places where schemas stand."""
+        while self._targets:
+            target = self._targets.pop()
+            if id(target.schema) not in self._seen:
+                self.check(target.schema, target.pointer, 0)
 
     def check(self, schema: Any, path: str, depth: int) -> None:
         if isinstance(schema, bool):
@@ -57,6 +68,7 @@ class _Checker:
             self._fail(path, f"got {schema!r}, want an object or a boolean")
         if depth > _MAX_DEPTH:
             self._fail(path, f"nested deeper than {_MAX_DEPTH}")
+        self._seen.add(id(schema))
         self._check_type(schema, path)
         self._check_values(schema, path)
         self._check_required(schema, path)
@@ -139,8 +151,11 @@ class _Checker:
             target = self._references.find(reference, schema)
         except KeyError:
             self._fail(f"{path}/$ref", f"{reference!r} names nothing in this schema")
-        if target is not None and not isinstance(target.schema, bool | Mapping):
+        if target is None:
+            return
+        if not isinstance(target.schema, bool | Mapping):
             self._fail(f"{path}/$ref", f"{reference!r} names {target.schema!r}, which is no schema")
+        self._targets.append(target)
 
     def _fail(self, path: str, problem: str) -> None:
         raise SchemaError(self._tool, path, problem)

@@ -224,6 +224,8 @@ def test_what_cannot_be_held_is_named(schema: Any, relaxed: tuple[str, str]) -> 
         ({"properties": []}, "/properties"),
         ({"items": {"$ref": "#/$defs/missing"}}, "/items/$ref"),
         ({"items": {"$ref": "#missing"}}, "/items/$ref"),
+        ({"$ref": "#/parts/x", "parts": {"x": {"type": "strnig"}}}, "/parts/x/type"),
+        ({"$ref": "#/parts/x", "parts": {"x": 1}}, "/$ref"),
         ({"anyOf": []}, "/anyOf"),
         ({"if": 3}, "/if"),
         ({"dependentSchemas": {"a": 1}}, "/dependentSchemas/a"),
