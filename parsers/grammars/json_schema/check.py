@@ -22,7 +22,16 @@ _SCHEMA_MAPS: Final = (
     *("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"),
     "dependencies",
 )
-_STRINGS: Final = ("pattern", "format", "$ref", "$id", "id", "$anchor", "$dynamicRef")
+_STRINGS: Final = (
+    "pattern",
+    "format",
+    "$ref",
+    "$id",
+    "id",
+    "$anchor",
+    "$dynamicRef",
+    "$recursiveRef",
+)
 _MAX_DEPTH: Final = 128
 
 
@@ -144,17 +153,22 @@ class _Checker:
             self._fail(path, f"got {names!r}, want a list of property names")
 
     def _check_reference(self, schema: Mapping[str, Any], path: str) -> None:
-        if "$ref" not in schema:
-            return
-        reference = schema["$ref"]
+        for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if key in schema:
+                self._check_target(schema, key, path)
+
+    def _check_target(self, schema: Mapping[str, Any], key: str, path: str) -> None:
+        reference = schema[key]
         try:
             target = self._references.find(reference, schema)
         except KeyError:
-            self._fail(f"{path}/$ref", f"{reference!r} names nothing in this schema")
+            self._fail(f"{path}/{key}", f"{reference!r} names nothing in this schema")
         if target is None:
             return
         if not isinstance(target.schema, bool | Mapping):
-            self._fail(f"{path}/$ref", f"{reference!r} names {target.schema!r}, which is no schema")
+            self._fail(
+                f"{path}/{key}", f"{reference!r} names {target.schema!r}, which is no schema"
+            )
         self._targets.append(target)
 
     def _fail(self, path: str, problem: str) -> None:

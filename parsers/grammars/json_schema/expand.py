@@ -11,7 +11,7 @@ from typing import Any, Final
 from .branches import FREE, Nodes, product, union
 from .document import NOTHING, Conj, Document, Member
 from .key_values import value_of
-from .keywords import NEGATABLE, missing_key, own_node, refusals, requiring
+from .keywords import can_refuse, missing_key, own_node, refusals, requiring
 from .nodes import Node
 from .unevaluated import unevaluated_node
 
@@ -229,7 +229,9 @@ class Expander:
     def _refusing(self, member: Member) -> Nodes | None:
         document = self._document
         found: list[Nodes | None] = [list(refusals(document, member))]
-        for key in member.schema.keys() - NEGATABLE:
+        for key in member.schema:
+            if can_refuse(member, key):
+                continue
             if key == "not":
                 found.append(self._any(document.part(member, "not")))
             elif key == "allOf":
@@ -302,9 +304,9 @@ _COMPOSITIONS: Final[tuple[tuple[str, Callable[[Expander, Member], Nodes]], ...]
 )
 _SAYING: Final = frozenset(
     (
-        *("oneOf", "if", "dependentRequired", "dependentSchemas", "format", "multipleOf", "items"),
+        *("oneOf", "if", "dependentSchemas", "format", "multipleOf", "items"),
         *("prefixItems", "contains", "uniqueItems", "patternProperties", "additionalProperties"),
         *("propertyNames", "unevaluatedProperties", "unevaluatedItems"),
     )
 )
-"""Keywords beside NEGATABLE that can refuse a value."""
+"""Keywords that can refuse a value, where `can_refuse` doesn't say how."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .constants import canonical
-from .document import Conj, Document, Member
+from .document import NOTHING, Conj, Document, Member
 from .nodes import ArrayRules, Node, ObjectPart, ObjectRules
 from .numbers import number_format_bounds
 from .scalar_rules import NumberRules, StringRules
@@ -21,14 +21,14 @@ _OBJECT: Final = frozenset(
         *("propertyNames", "minProperties", "maxProperties"),
     )
 )
-NEGATABLE: Final = frozenset(
+_REFUSABLE: Final = frozenset(
     (
         *("type", "enum", "const", "required", "properties", "pattern", "minLength", "maxLength"),
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
-        *("minProperties", "maxProperties"),
+        *("minProperties", "maxProperties", "dependentRequired"),
     )
 )
-"""Keywords of which `refusals` gives exactly what refuses them."""
+_ARRAYS: Final = frozenset(("array",))
 
 
 def own_node(document: Document, member: Member) -> Node | None:
@@ -129,7 +129,7 @@ def _count(schema: dict[str, Any], key: str) -> int | None:
 
 
 def refusals(document: Document, member: Member) -> Iterator[Node]:
-    """Yield nodes of which one holds exactly where one of the schema's NEGATABLE keywords fails."""
+    """Yield nodes of which one holds exactly where a keyword fails that `can_refuse`."""
     schema = member.schema
     if "type" in schema:
         yield Node(kinds=_ALL - _kinds(schema))
@@ -141,11 +141,35 @@ def refusals(document: Document, member: Member) -> Iterator[Node]:
     yield from _refused_counts(schema)
     for name in schema.get("required", ()):
         yield missing_key(name)
-    for name, (part) in document.parts(member, "properties").items():
-        refused: Conj = (0,) if part == () else tuple(-number for number in part)
-        if part == (0,):
-            refused = ()
-        yield _object(parts=(ObjectPart({name: refused}),), required=frozenset((name,)))
+    for name, needed in schema.get("dependentRequired", {}).items():
+        for node in (requiring(name).both(missing_key(other)) for other in needed):
+            if node is not None:
+                yield node
+    for name, part in document.parts(member, "properties").items():
+        parts = (ObjectPart({name: _refused(part)}),)
+        yield _object(parts=parts, required=frozenset((name,)))
+    if "items" in schema:
+        items = document.part(member, "items")
+        yield Node(_ARRAYS, arrays=ArrayRules(contains=((_refused(items), 1, None),)))
+    if "contains" in schema:
+        contained = document.part(member, "contains")
+        yield Node(_ARRAYS, arrays=ArrayRules(rest=_refused(contained)))
+
+
+def can_refuse(member: Member, key: str) -> bool:
+    """Return whether `refusals` gives exactly what refuses the keyword."""
+    if key == "items":
+        return "prefixItems" not in member.schema
+    if key == "contains":
+        return not {"minContains", "maxContains"} & member.schema.keys()
+    return key in _REFUSABLE
+
+
+def _refused(conj: Conj) -> Conj:
+    """Return what refuses the Conj of a single schema."""
+    if conj in ((), NOTHING):
+        return () if conj else NOTHING
+    return (-conj[0],)
 
 
 def missing_key(name: str) -> Node:
@@ -181,11 +205,10 @@ def _refused_numbers(schema: dict[str, Any]) -> Iterator[Node]:
 
 
 def _refused_counts(schema: dict[str, Any]) -> Iterator[Node]:
-    arrays = frozenset(("array",))
     if schema.get("minItems"):
-        yield Node(arrays, arrays=ArrayRules(most=int(schema["minItems"]) - 1))
+        yield Node(_ARRAYS, arrays=ArrayRules(most=int(schema["minItems"]) - 1))
     if "maxItems" in schema:
-        yield Node(arrays, arrays=ArrayRules(least=int(schema["maxItems"]) + 1))
+        yield Node(_ARRAYS, arrays=ArrayRules(least=int(schema["maxItems"]) + 1))
     if schema.get("minProperties"):
         yield _object(most=int(schema["minProperties"]) - 1)
     if "maxProperties" in schema:

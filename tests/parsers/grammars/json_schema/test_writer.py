@@ -133,6 +133,9 @@ CASES: list[tuple[str, Any, list[Any], list[Any]]] = [
      [{}, {"b": 1}], [{"a": 1}]),
     ("unevaluated keys without compositions are additional ones",
      {"properties": {"a": {}}, "unevaluatedProperties": False}, [{"a": 1}], [{"b": 1}]),
+    ("not only strings, but no number", {"type": "array", "not": {
+        "anyOf": [{"items": {"type": "string"}}, {"contains": {"type": "number"}}]}},
+     [[None], ["a", True]], [[], ["a"], [None, 1]]),
     ("unevaluated keys are those of no part",
      {"$defs": {"o": {"properties": {"a": {}}}}, "allOf": [{"$ref": "#/$defs/o"}],
       "properties": {"b": {}}, "unevaluatedProperties": False}, [{"a": 1, "b": 1}], [{"c": 1}]),
@@ -207,7 +210,7 @@ def test_an_optional_property_that_is_endless_is_dropped() -> None:
         ({"type": "array", "uniqueItems": True}, ("", "uniqueItems")),
         ({"type": "string", "format": "colour"}, ("", "format")),
         ({"type": "object", "minProperties": 2}, ("", "minProperties")),
-        ({"not": {"items": {"type": "string"}}}, ("", "not")),
+        ({"not": {"uniqueItems": True}}, ("", "not")),
         ({"anyOf": [{}, {"properties": {"a": {}}}], "unevaluatedProperties": False},
          ("", "unevaluatedProperties")),
         ({"type": "array", "contains": {"const": 1}, "maxContains": 1}, ("", "contains")),
