@@ -21,6 +21,8 @@ from .terminals import constant, number_choice, string_choice
 
 MAX_DISTINCT: Final = 60
 _MAX_ITEMS: Final = 100_000
+_MAX_COUNTED: Final = 64
+"""Items that are counted where some must be contained."""
 
 Key = Conj | ArrayRules | ObjectRules
 
@@ -161,8 +163,11 @@ class Graph:
         if least == 0 and most is None:
             return
         is_held = not rules.prefix and shape.distinct is None and shape.contains is None
-        is_counted = rules.most is not None or rules.least > least
-        if most is not None or not is_held or least == 0 or is_counted:
+        longest = shape.most if shape.most is not None else shape.least
+        is_small = least <= _MAX_COUNTED and (
+            longest <= _MAX_COUNTED or (shape.most is None and shape.least <= least)
+        )
+        if most is not None or not is_held or least == 0 or not is_small:
             self._expander.relax(rules.pointer, "contains")
             return
         shape.contains = (self._rule(all_of(rules.rest, conj)), least)

@@ -56,8 +56,13 @@ def _array(shape: ArrayShape, texts: Texts) -> str | None:
         items = sorted((texts[rule] for rule in shape.distinct if rule in texts), key=len)
         return _closed("[", items[: shape.least], "]") if len(items) >= shape.least else None
     if shape.contains is not None:
-        item, least = shape.contains
-        return _closed("[", [texts[item]] * least, "]") if item in texts else None
+        item, needed = shape.contains
+        num_items = max(needed, shape.least)
+        is_long = shape.most is not None and num_items > shape.most
+        if is_long or item not in texts or shape.rest not in texts:
+            return None
+        rest = texts[shape.rest] if shape.rest is not None else ""
+        return _closed("[", [texts[item]] * needed + [rest] * (num_items - needed), "]")
     items = []
     for index in range(shape.least):
         rule = shape.prefix[index] if index < len(shape.prefix) else shape.rest

@@ -127,6 +127,11 @@ CASES: list[tuple[str, Any, list[Any], list[Any]]] = [
      [[1, "a"], [None, 1, "a"]], [[1], [1, 1.0], ["a", 1, "a"]]),
     ("contained items", {"type": "array", "contains": {"const": "x"}}, [["x"], [1, "x", 2]],
      [[], [1]]),
+    ("contained items and a length", {"type": "array", "contains": {"const": "x"},
+      "minContains": 2, "minItems": 3, "maxItems": 4}, [["x", 1, "x"], [1, 2, "x", "x"], ["x"] * 3],
+     [["x", "x"], [1, 2, "x"], [1, "x", 2, "x", 3]]),
+    ("contained items and a least length", {"type": "array", "contains": {"const": "x"},
+      "minItems": 2}, [["x", 1], [1, 2, 3, "x"], ["x"] * 9], [["x"], [1, 2, 3]]),
     ("counts of keys", {"properties": {"a": {}}, "required": ["a"], "maxProperties": 2},
      [{"a": 1}, {"b": 1, "a": 1}], [{"a": 1, "b": 1, "c": 1}, {"b": 1}]),
     ("an impossible property never comes", {"properties": {"a": False}, "type": "object"},
@@ -162,6 +167,15 @@ def test_keys_come_in_any_order_and_spelling_but_each_declared_one_once() -> Non
     assert judge.takes_text('{"b\\/":1,"z":2,"\\u0061\\u00E9":3}')
     assert not judge.takes_text('{"aé":1,"\\u0061é":2}')
     assert not judge.takes_text('{"b/":1}')
+
+
+def test_an_excluded_number_passes_in_no_spelling() -> None:
+    judge = Judge({"type": "number", "not": {"enum": [0, 1, 1.5]}})
+    assert not any(map(judge.takes_text, ("0", "-0e5", "1", "10e-1", "1.0", "1e0", "15e-1")))
+    assert all(map(judge.takes_text, ("2", "1.55", "-1", "0.25", "1e3")))
+    judge = Judge({"type": "number", "not": {"type": "integer"}})
+    assert not any(map(judge.takes_text, ("0E593", "10e-1", "1e300", "2.0")))
+    assert all(map(judge.takes_text, ("0.5", "1e-05", "-2.5e-07", "10.25")))
 
 
 def test_blanks_between_elements_are_bounded() -> None:
