@@ -7,6 +7,7 @@ sampling defaults of a model, and the chat encoding of a model. Other models are
 import logging
 from typing import Any, Final
 
+from sglang_kimi import environment
 from sglang_kimi.seams import hook, require
 
 from . import ledger_choice
@@ -67,6 +68,7 @@ def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[s
     if model_config is None or not is_kimi(model_config.hf_config):
         return defaults
     _refuse_stripped_thinking(server_args)
+    _refuse_unheld_budget(server_args)
     ledger_choice.prepare(server_args)
     ours: dict[str, Any] = {}
     for field in ("reasoning_parser", "tool_call_parser"):
@@ -88,6 +90,20 @@ def _refuse_stripped_thinking(server_args: Any) -> None:
             "the thinking of all earlier turns, so answers must stay in the prefix cache. Without "
             "the flag each turn reuses the previous prompt and answer."
         )
+
+
+def _refuse_unheld_budget(server_args: Any) -> None:
+    """Stop the start where limits of the thinking are set and nothing would hold them."""
+    backend = server_args.grammar_backend
+    for name, value in (
+        (environment.MAX_THINKING_TOKENS, environment.max_thinking_tokens()),
+        (environment.REASONING_EFFORT, environment.reasoning_efforts() or None),
+    ):
+        if value is not None and backend not in (None, GRAMMAR_BACKEND):
+            raise SystemExit(
+                f"sglang-kimi: {name}: want a server with --grammar-backend {GRAMMAR_BACKEND} "
+                f"(the default for this model), got {backend!r}"
+            )
 
 
 def _sampling_defaults(params: dict[str, Any], model_config: Any) -> dict[str, Any]:

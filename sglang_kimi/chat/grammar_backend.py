@@ -9,7 +9,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from sglang.srt.constrained.base_grammar_backend import (
@@ -32,7 +32,11 @@ logger = logging.getLogger(__name__)
 GrammarKey = tuple[str, str]
 
 _MAX_KEYS: Final = 1024
-"""Strings kept; the compiled grammars behind them are bounded in bytes by the compiler."""
+_MAX_KEY_CHARS: Final = 32 << 20
+"""Strings kept, and their characters together: what they name is as large as they are long. The
+compiled grammars behind them are bounded in bytes by the compiler."""
+
+_NUM_COMPILE_THREADS: Final = 2  # each takes its part of the interpreter from the serving loop
 
 _ANY_JSON: Final = "$$ANY$$"
 """SGLang's spelling of "any JSON value"."""
@@ -103,8 +107,10 @@ class KimiGrammarBackend(BaseGrammarBackend):  # type: ignore[misc]
     def __init__(self, vocabulary: TokenVocabulary, vocab_size: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.executor = ThreadPoolExecutor(_NUM_COMPILE_THREADS, "kimi-grammar")
         self._compiler = GrammarCompiler(vocabulary, vocab_size=vocab_size)
         self._recent: OrderedDict[GrammarKey, BaseGrammarObject] = OrderedDict()
+        self._num_key_chars = 0
 
     def get_cached_or_future_value(
         self, key: GrammarKey, require_reasoning: bool
@@ -120,14 +126,25 @@ class KimiGrammarBackend(BaseGrammarBackend):  # type: ignore[misc]
         return grammar.copy(), True
 
     def set_cache(self, key: GrammarKey, value: BaseGrammarObject) -> None:
-        """Keep a grammar for later requests; the least recently used one goes first."""
+        """Keep a grammar for later requests; the least recently used one goes first.
+
+        A failure is not kept: it may have been one of time, and others are found quickly again.
+        """
+        if isinstance(value, InvalidGrammarObject):
+            return
+        if key not in self._recent:
+            self._num_key_chars += len(key[1])
         self._recent[key] = value
-        while len(self._recent) > _MAX_KEYS:
-            self._recent.popitem(last=False)
+        while len(self._recent) > _MAX_KEYS or (
+            self._num_key_chars > _MAX_KEY_CHARS and len(self._recent) > 1
+        ):
+            evicted, _ = self._recent.popitem(last=False)
+            self._num_key_chars -= len(evicted[1])
 
     def reset(self) -> None:
         """Forget the strings (SGLang's /flush_cache)."""
         self._recent.clear()
+        self._num_key_chars = 0
 
     def dispatch_json(self, key_string: str) -> BaseGrammarObject:
         """Compile a JSON schema for the answer."""
@@ -152,8 +169,13 @@ class KimiGrammarBackend(BaseGrammarBackend):  # type: ignore[misc]
             return self._compiler.structural_tag(_modern_tag(key, key_string))
         if not tag.tools:
             return self._compiler.free
+        answer = {} if tag.answer is None else {"answer": _schema(tag.answer)}
         return self._compiler.tool_calls(
-            tag.tools, is_forced=tag.is_forced, name=tag.name, is_parallel=tag.is_parallel
+            tag.tools,
+            is_forced=tag.is_forced,
+            name=tag.name,
+            is_parallel=tag.is_parallel,
+            **answer,
         )
 
 

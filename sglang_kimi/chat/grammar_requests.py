@@ -13,7 +13,7 @@ from sglang_kimi.seams import hook, require
 from .grammar_backend import KimiGrammar, KimiGrammarBackend, create_backend
 from .grammar_key import FIRST_CALL_INDEX, FREE
 from .names import GRAMMAR_BACKEND
-from .request_fields import THINKING_BUDGET
+from .thinking_budget import CUSTOM_BUDGET
 
 
 def register() -> None:
@@ -29,7 +29,7 @@ def _ask_for_bounded_thinking(manager: Any, req: Any) -> None:
         return
     params = req.sampling_params
     has_grammar = params.json_schema or params.regex or params.ebnf or params.structural_tag
-    if not has_grammar and _count(params, THINKING_BUDGET) is not None:
+    if not has_grammar and _count(params, CUSTOM_BUDGET) is not None:
         params.structural_tag = FREE
 
 
@@ -43,7 +43,7 @@ def _begin(result: None, manager: Any, req: Any) -> None:
         vocabulary = manager.grammar_backend.vocabulary
         req.grammar.begin(
             start_index=_count(params, FIRST_CALL_INDEX) or 0,
-            thinking_budget=_count(params, THINKING_BUDGET),
+            thinking_budget=_count(params, CUSTOM_BUDGET),
             max_tokens=params.max_new_tokens,
             starts_in_thinking=ends_in_thinking(req.origin_input_ids, vocabulary),
         )

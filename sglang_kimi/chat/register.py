@@ -37,8 +37,14 @@ def register() -> None:
     start, if an environment variable of ours is wrong.
     """
     try:
-        environment.ledger_bytes()
-        environment.ledger_max_age_s()
+        for read in (
+            environment.ledger_bytes,
+            environment.ledger_max_age_s,
+            environment.tool_grammar,
+            environment.max_thinking_tokens,
+            environment.reasoning_efforts,
+        ):
+            read()
     except ValueError as error:
         raise SystemExit(f"sglang-kimi: {error}") from error
     protocol.widen()

@@ -50,6 +50,17 @@ def chat(**fields):
     return ChatCompletionRequest(**{"model": "m", "messages": [USER], **fields})
 
 
+def sampling_params(request, constraint=None):
+    """Build what SGLang's handler would, our hook around it."""
+    return request_hooks._sampling_params(
+        type(request).to_sampling_params,
+        request,
+        stop=[],
+        model_generation_config={},
+        tool_call_constraint=constraint,
+    )
+
+
 @pytest.mark.parametrize(("spec", "limit"), [(ENCODING, 100), (None, 900)])
 def test_a_limit_over_the_context_is_lowered_before_it_is_validated(spec, limit):
     seen = []
@@ -80,7 +91,7 @@ def test_a_limit_over_the_room_behind_the_prompt_is_lowered(config, num_input, a
 def test_numbers_of_a_request_go_beside_the_clients_own_parameters(served):
     request = chat(max_thinking_tokens=5, custom_params={"mine": 1})
     request.chat_template_kwargs = {"kimi_history_call_ids": ["functions.f:3"]}
-    params = request_hooks._add_custom_params({"custom_params": {"mine": 1}}, request)
+    params = sampling_params(request)
     assert params["custom_params"] == {
         "mine": 1,
         "thinking_budget": 5,
@@ -90,14 +101,14 @@ def test_numbers_of_a_request_go_beside_the_clients_own_parameters(served):
 
 def test_a_budget_that_the_grammar_backend_would_ignore_is_refused(served):
     served.grammar_backend = "xgrammar"
-    assert request_hooks._add_custom_params({}, chat()) == {}
+    assert sampling_params(chat())["custom_params"] is None
     with pytest.raises(ValueError, match=r"max_thinking_tokens: want .*kimi_k27.* got 'xgrammar'"):
-        request_hooks._add_custom_params({}, chat(max_thinking_tokens=5))
+        sampling_params(chat(max_thinking_tokens=5))
 
 
 def test_another_models_parameters_are_left_alone():
-    request = chat(max_thinking_tokens=-5)
-    assert request_hooks._add_custom_params({}, request) == {}
+    request = chat(max_thinking_tokens=-5, tool_grammar=5)
+    assert sampling_params(request)["custom_params"] is None
 
 
 def test_disabled_thinking_is_let_through_for_our_model_only():
