@@ -142,6 +142,7 @@ _MODELS = {
     "count_tokens_request_model": f"{_ANTHROPIC}.protocol.AnthropicCountTokensRequest",
     "usage_model": f"{_OPENAI}.protocol.UsageInfo",
     "message_response_model": f"{_OPENAI}.protocol.ChatMessage",
+    "messages_response_model": f"{_ANTHROPIC}.protocol.AnthropicMessagesResponse",
     "tokenize_request_model": f"{_OPENAI}.protocol.TokenizeRequest",
     "choice_model": f"{_OPENAI}.protocol.ChatCompletionResponseChoice",
     "chat_response_model": f"{_OPENAI}.protocol.ChatCompletionResponse",
@@ -309,7 +310,7 @@ CHAT_SEAMS = {
             "tool_call_constraint",
         ),
         f"{_KIMI_CHAT}/request_hooks.py",
-        "calls are held as asked, beside a format too; numbers go to the scheduler in custom_params",
+        "calls are held as asked, beside a format too; numbers go into custom_params",
     ),
     "responses_sampling_params": Seam(
         f"{_OPENAI}.protocol.ResponsesRequest.to_sampling_params",
@@ -321,7 +322,7 @@ CHAT_SEAMS = {
             "tool_call_constraint",
         ),
         f"{_KIMI_CHAT}/request_hooks.py",
-        "calls are held as asked, beside a format too; numbers go to the scheduler in custom_params",
+        "calls are held as asked, beside a format too; numbers go into custom_params",
     ),
     "convert_messages_request": Seam(
         f"{_ANTHROPIC}.serving.AnthropicServing._convert_to_chat_completion_request",
@@ -341,7 +342,13 @@ CHAT_SEAMS = {
             "created",
         ),
         f"{_KIMI_CHAT}/response_hooks.py",
-        "every message gets `reasoning`",
+        "every message gets `reasoning`, every answer its warnings",
+    ),
+    "build_response": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._build_response",
+        ("request", "sampling_params", "output", "status"),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "whole and streamed answers of /v1/responses get their warnings here",
     ),
     "build_usage": Seam(
         f"{_OPENAI}.usage_processor.UsageProcessor.calculate_token_usage",
@@ -395,7 +402,7 @@ CHAT_SEAMS = {
             "request",
         ),
         f"{_KIMI_CHAT}/refusal_hooks.py",
-        "messages are as the client sent them, and the part that is no text is named",
+        "our encoding looks for parts that are no text itself, and names them",
     ),
     "normalize_schema_types": Seam(
         "sglang.srt.function_call.utils.normalize_json_schema_types",
@@ -421,7 +428,13 @@ CHAT_SEAMS = {
             "response",
         ),
         f"{_KIMI_CHAT}/response_hooks.py",
-        "a cut call must not become a call with empty input",
+        "a cut call must not become a call with empty input; warnings are kept",
+    ),
+    "stream_messages": Seam(
+        f"{_ANTHROPIC}.serving.AnthropicServing._generate_anthropic_stream",
+        ("self", "adapted_request", "processed_request", "anthropic_request", "raw_request"),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "its events are built from chat chunks, which lose the warnings",
     ),
     "stream_chunks": Seam(
         f"{_OPENAI}.sse_utils",

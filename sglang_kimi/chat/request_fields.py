@@ -44,6 +44,15 @@ def tools_of(request: Any) -> list[dict[str, Any]]:
     return [_tool(tool) for tool in getattr(request, "tools", None) or ()]
 
 
+def answer_schema(request: Any) -> Any:
+    """Return the schema that the request's format gives the content, None without one."""
+    chat_format = getattr(request, "response_format", None)
+    if getattr(chat_format, "type", None) == "json_schema":
+        return chat_format.json_schema.schema_
+    text_format = getattr(getattr(request, "text", None), "format", None)
+    return getattr(text_format, "schema_", None)
+
+
 def history_call_ids(request: Any) -> Sequence[str]:
     """Return the call ids that the prompt holds, as `remember_history` noted them."""
     kwargs = getattr(request, "chat_template_kwargs", None) or {}

@@ -34,9 +34,13 @@ def mode_of(request: Any) -> str:
 
 def held_constraint(request: Any, constraint: Any) -> Any:
     """Return SGLang's constraint of tool calls, None where the request's mode drops it."""
+    return constraint if is_held(request) else None
+
+
+def is_held(request: Any) -> bool:
+    """Say whether the calls of a request are held to their schema; ValueError as `mode_of`."""
     mode = mode_of(request)
-    is_held = mode == "auto" or (mode == "forced-only" and is_forced(request))
-    return constraint if is_held else None
+    return mode == "auto" or (mode == "forced-only" and is_forced(request))
 
 
 def is_forced(request: Any) -> bool:

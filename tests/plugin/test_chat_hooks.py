@@ -212,7 +212,7 @@ def test_a_cut_call_is_left_out_of_a_message(finish, left):
     message = SimpleNamespace(tool_calls=[call(0, '{"a": 1}'), call(1, '{"a": ')])
     choice = SimpleNamespace(finish_reason=finish, message=message)
     anthropic = SimpleNamespace(openai_serving_chat=handler())
-    response_hooks._leave_out_cut_calls(
+    response_hooks._convert_chat_response(
         lambda *_: None, anthropic, SimpleNamespace(choices=[choice])
     )
     assert [call.id for call in message.tool_calls] == left
