@@ -223,6 +223,12 @@ CHAT_SEAMS = {
         f"{_KIMI_CHAT}/defaults.py",
         "the prompt is ids, not text to be tokenised",
     ),
+    "native_text_parser": Seam(
+        f"{_OPENAI}.chat_encoding_adapters.native_text_parser",
+        ("parser_name", "chat_encoding_spec", "adapter"),
+        f"{_KIMI_CHAT}/defaults.py",
+        "SGLang's own parser names mean ours in its text endpoints, too",
+    ),
     "new_output_ids": Seam(
         f"{_OPENAI}.chat_encoding_adapters.select_new_output_ids",
         (
@@ -546,6 +552,12 @@ CHAT_SEAMS = {
         ),
         f"{_KIMI_CHAT}/grammar_requests.py",
         "called once for each request with its own grammar, which then gets the request's numbers",
+    ),
+    "count_reasoning": Seam(
+        "sglang.srt.managers.schedule_batch.Req.update_reasoning_tokens",
+        ("self", "token_id", "think_end_ids"),
+        f"{_KIMI_CHAT}/reasoning_tokens.py",
+        "a tool section ends the thinking as well, and SGLang knows one end only",
     ),
     "fake_bootstrap_host": Seam(
         "sglang.srt.disaggregation.utils.FAKE_BOOTSTRAP_HOST",

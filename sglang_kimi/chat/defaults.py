@@ -5,6 +5,7 @@ sampling defaults of a model, and the chat encoding of a model. Other models are
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 from sglang_kimi import environment
@@ -42,6 +43,7 @@ def register_encoding() -> None:
     hook("resolve_encoding", _resolve_encoding, "after")
     hook("encoding_keeps_inline_system", _is_our_encoding, "after")
     hook("encoding_gives_ids", _is_our_encoding, "after")
+    hook("native_text_parser", _native_text_parser, "around")
 
 
 def register_defaults() -> None:
@@ -56,6 +58,19 @@ def _resolve_encoding(spec: str | None, *, hf_config: Any, **_: Any) -> str | No
 
 def _is_our_encoding(answer: bool, spec: str | None) -> bool:
     return answer or spec == ENCODING
+
+
+def _native_text_parser(
+    find: Callable[..., Any],
+    parser_name: str | None,
+    *,
+    chat_encoding_spec: str | None,
+    adapter: Any,
+) -> Any:
+    """Let the names that users give for this model's parsers mean ours, where it is served."""
+    if chat_encoding_spec == ENCODING and parser_name in STOCK_PARSERS:
+        parser_name = PARSER
+    return find(parser_name, chat_encoding_spec=chat_encoding_spec, adapter=adapter)
 
 
 def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from sglang_kimi.parsers.vocabulary import THINK_OPEN, TokenVocabulary
 from sglang_kimi.seams import hook, require
 
+from . import reasoning_tokens
 from .grammar_backend import KimiGrammar, KimiGrammarBackend, create_backend
 from .grammar_key import FIRST_CALL_INDEX, FREE
 from .names import GRAMMAR_BACKEND
@@ -18,9 +19,15 @@ from .thinking_budget import CUSTOM_BUDGET
 
 def register() -> None:
     """Register the backend and hook the grammar manager."""
-    require("register_grammar_backend")(GRAMMAR_BACKEND, create_backend)
+    require("register_grammar_backend")(GRAMMAR_BACKEND, _create_backend)
     hook("grammar_of_request", _ask_for_bounded_thinking, "before")
     hook("grammar_is_ready", _begin, "after")
+
+
+def _create_backend(*args: Any) -> KimiGrammarBackend:
+    backend = create_backend(*args)
+    reasoning_tokens.serve(backend.vocabulary)
+    return backend
 
 
 def _ask_for_bounded_thinking(manager: Any, req: Any) -> None:

@@ -17,6 +17,7 @@ from . import (
     history_hooks,
     http_app,
     protocol,
+    reasoning_tokens,
     refusal_hooks,
     request_hooks,
     response_hooks,
@@ -52,6 +53,7 @@ def register() -> None:
     defaults.register_encoding()
     defaults.register_defaults()
     grammar_requests.register()
+    reasoning_tokens.register()
     request_hooks.register()
     response_hooks.register()
     history_hooks.register()
