@@ -6,11 +6,14 @@ are tried. Every walk goes over a copy.
 """
 
 import random
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from .json_schema import SchemaGrammar
 from .json_text_state import OUTSIDE, TextState
 from .masks import MaskVocabulary
 
+_BLANKS = b" \t\r\n"
 _CLOSERS = (b"}", b"]", b",", b":")
 _VALUES = (
     *(b"0", b'""', b"null", b"true", b"false", b"[]", b"{}", b"1", b"2", b"3", b"4", b"5", b"6"),
@@ -19,40 +22,69 @@ _VALUES = (
 _MAX_STEPS = 1024
 _MAX_TEXTS = 64
 
+Tokens = list[int]
 
-class CloseFinder:
-    """Finds closes for one grammar.
 
-    hints: JSON texts that complete some terminal of it. shortest: a short instance: the keys in it
-    are tried first.
+class Texts(NamedTuple):
+    """What is worth a try, as tokens, the first that fits is taken.
+
+    after_value, after_colon, elsewhere: outside of strings. hints: texts of whole strings.
     """
 
-    def __init__(self, masks: MaskVocabulary, hints: tuple[str, ...], shortest: str | None) -> None:
+    after_value: list[Tokens]
+    after_colon: list[Tokens]
+    elsewhere: list[Tokens]
+    hints: list[bytes]
+
+
+class CloseFinder:
+    """Finds closes for one grammar."""
+
+    def __init__(self, masks: MaskVocabulary, written: SchemaGrammar) -> None:
         self._masks = masks
         self._stop_id = masks.stop_ids[0]
-        ordered = sorted(
-            hints, key=lambda hint: (f"{hint}:" not in (shortest or ""), len(hint), hint)
-        )
-        self._hints = [hint.encode() for hint in ordered]
+        self._texts = _texts(masks, written)
 
     def is_close(self, matcher: Any, tokens: tuple[int, ...]) -> bool:
         """Return whether the tokens end the matcher's text."""
         return bool(matcher.validate_tokens([*tokens, self._stop_id]) == len(tokens) + 1)
 
     def find(
-        self, matcher: Any, text: bytes, state: TextState = OUTSIDE, *, num_walks: int = 2
+        self, matcher: Any, tail: bytes, place: TextState = OUTSIDE, *, num_walks: int = 2
     ) -> tuple[int, ...] | None:
         """Return tokens that end the text, without a stop token; None if no end is found.
 
-        matcher: an LLMatcher, left as it came. text: what the string that `state` stands in holds
-        so far. num_walks: how many random walks to try when the greedy way finds no end.
+        matcher: an LLMatcher, left as it came. tail: what the string that `place` stands in holds
+        so far; outside of strings the last byte that is no blank. num_walks: how many random walks
+        to try when the greedy way finds no end.
         """
         for walk in range(num_walks + 1):
             rng = random.Random(walk) if walk else None
-            found = _Walk(self._masks, self._hints, matcher.deep_copy(), state, text, rng).run()
+            found = _Walk(self._masks, self._texts, matcher.deep_copy(), place, tail, rng).run()
             if found is not None:
                 return tuple(found)
         return None
+
+
+def _texts(masks: MaskVocabulary, written: SchemaGrammar) -> Texts:
+    # Keys of short instances are required ones: without them an object may go on for ever.
+    wholes = "".join([written.shortest or "", *written.instances])
+    hints = sorted(written.hints, key=lambda hint: (f"{hint}:" not in wholes, len(hint), hint))
+    ends = [hint.encode() for hint in hints if hint.startswith('"')]
+    keys = [hint.encode() for hint in hints][:_MAX_TEXTS]
+    wholes_first = [text.encode() for text in written.instances]
+    # A short string may be a key that leads nowhere, where a declared one is wanted.
+    no_strings = [text for text in wholes_first if not text.startswith(b'"')]
+
+    def tokens(*texts: bytes) -> list[Tokens]:
+        return [masks.tokens(text) for text in dict.fromkeys(texts)]
+
+    return Texts(
+        after_value=tokens(*_CLOSERS, *_VALUES),
+        after_colon=tokens(*wholes_first, *keys, *_VALUES, *_CLOSERS),
+        elsewhere=tokens(*_CLOSERS, *no_strings, *keys, *_VALUES),
+        hints=ends,
+    )
 
 
 class _Walk:
@@ -61,21 +93,21 @@ class _Walk:
     def __init__(
         self,
         masks: MaskVocabulary,
-        hints: list[bytes],
+        texts: Texts,
         matcher: Any,
-        state: TextState,
-        text: bytes,
+        place: TextState,
+        tail: bytes,
         rng: random.Random | None,
     ) -> None:
         self._masks = masks
-        self._hints = hints
+        self._texts = texts
         self._matcher = matcher
-        self._state = state
-        self._text = text
+        self._place = place
+        self._tail = tail
         self._rng = rng
-        self._found: list[int] = []
+        self._found: Tokens = []
 
-    def run(self) -> list[int] | None:
+    def run(self) -> Tokens | None:
         for _ in range(_MAX_STEPS):
             if self._matcher.is_accepting():
                 return self._found
@@ -87,27 +119,30 @@ class _Walk:
         forced = self._matcher.compute_ff_bytes()
         if forced:
             return self._take(self._masks.tokens(forced))
-        if self._state.is_string:
+        if self._place.is_string:
             return self._step_in_string()
-        return self._step_outside()
-
-    def _step_outside(self) -> bool:
-        texts = [*_CLOSERS, *self._hints[:_MAX_TEXTS], *_VALUES]
-        if self._rng is not None:
-            self._rng.shuffle(texts)
-        return any(self._take(self._masks.tokens(text)) for text in texts) or self._any_step()
+        if self._tail in (b"{", b"[", b",", b""):
+            return self._take_first(self._texts.elsewhere) or self._any_step()
+        after_colon = self._tail == b":"
+        texts = self._texts.after_colon if after_colon else self._texts.after_value
+        return self._take_first(texts) or self._any_step()
 
     def _step_in_string(self) -> bool:
-        begun = b'"' + self._text
-        rests = [b'"', *(hint[len(begun) :] for hint in self._hints if hint.startswith(begun))]
-        rests += [hint[1:] for hint in self._hints[:_MAX_TEXTS] if hint.startswith(b'"')]
-        if self._rng is not None:
-            self._rng.shuffle(rests)
-        return any(self._take(self._masks.tokens(rest)) for rest in rests if rest) or (
-            any(self._take([token_id]) for token_id in self._fillers()) or self._any_step()
-        )
+        begun = b'"' + self._tail
+        hints = self._texts.hints
+        rests = [b'"', *(hint[len(begun) :] for hint in hints if hint.startswith(begun))]
+        rests += [hint[1:] for hint in hints[:_MAX_TEXTS]]
+        tokens = (self._masks.tokens(rest) for rest in rests if rest)
+        fillers = ([token_id] for token_id in self._masks.fillers)
+        return self._take_first(tokens) or self._take_first(fillers) or self._any_step()
 
-    def _take(self, token_ids: list[int]) -> bool:
+    def _take_first(self, choices: Iterable[Tokens]) -> bool:
+        if self._rng is not None:
+            choices = list(choices)
+            self._rng.shuffle(choices)
+        return any(map(self._take, choices))
+
+    def _take(self, token_ids: Tokens) -> bool:
         """Take all of these tokens or none of them."""
         if self._matcher.validate_tokens(token_ids) != len(token_ids):
             return False
@@ -115,9 +150,12 @@ class _Walk:
             return False
         for token_id in token_ids:
             data = self._masks.token_bytes[token_id]
-            self._state = self._state.after(data)
-            num_bytes = self._state.num_bytes
-            self._text = (self._text + data)[-num_bytes:] if num_bytes else b""
+            self._place = self._place.after(data)
+            if self._place.is_string:
+                num_bytes = self._place.num_bytes
+                self._tail = (self._tail + data)[-num_bytes:] if num_bytes else b""
+            else:
+                self._tail = data.rstrip(_BLANKS)[-1:] or self._tail[-1:]
         self._found += token_ids
         return True
 
@@ -126,13 +164,12 @@ class _Walk:
         import numpy as np
 
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        allowed = np.flatnonzero(np.unpackbits(mask, bitorder="little"))
-        ordinary = [int(i) for i in allowed if i < self._masks.num_ranks]
+        allowed = np.flatnonzero(np.unpackbits(mask, bitorder="little")).tolist()
+        ordinary = [i for i in allowed if i < self._masks.num_ranks]
         if self._rng is not None and ordinary:
             return self._take([self._rng.choice(ordinary)])
-        shortest = min(ordinary, key=lambda i: len(self._masks.token_bytes[i]), default=None)
-        return shortest is not None and self._take([shortest])
+        return any(self._take([i]) for i in sorted(ordinary, key=self._cost)[:1])
 
-    def _fillers(self) -> list[int]:
-        fillers = self._masks.fillers
-        return fillers if self._rng is None else self._rng.sample(fillers, len(fillers))
+    def _cost(self, token_id: int) -> tuple[bool, int]:
+        data = self._masks.token_bytes[token_id]
+        return not data.strip(_BLANKS), len(data)

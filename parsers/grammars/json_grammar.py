@@ -8,10 +8,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from .json_close import CloseFinder
 from .json_matcher import JsonMatcher
+from .json_schema import SchemaGrammar
 from .masks import MaskVocabulary
 
 logger = logging.getLogger(__name__)
@@ -33,34 +34,10 @@ _RENEW_TOKENS = 500_000
 _MARGIN = 1.3
 
 
-class WrittenGrammar(Protocol):
-    """What `json_schema.write_grammar` returns."""
-
-    @property
-    def text(self) -> str:
-        """Return the Lark grammar."""
-
-    @property
-    def relaxed(self) -> tuple[tuple[str, str], ...]:
-        """Return the (JSON pointer, keyword) pairs that the grammar doesn't hold."""
-
-    @property
-    def hints(self) -> tuple[str, ...]:
-        """Return JSON texts that complete some terminal."""
-
-    @property
-    def shortest(self) -> str | None:
-        """Return a short instance, None if there is no finite one."""
-
-    @property
-    def growth(self) -> int:
-        """Return the bytes of the longest of the subschemas' shortest instances."""
-
-
 class JsonGrammar:
     """One schema's grammar over one vocabulary. Raises ValueError if it can't be compiled."""
 
-    def __init__(self, masks: MaskVocabulary, written: WrittenGrammar) -> None:
+    def __init__(self, masks: MaskVocabulary, written: SchemaGrammar) -> None:
         self.masks = masks
         self.relaxed = written.relaxed
         self._text = _OPTIONS + written.text
@@ -68,7 +45,7 @@ class JsonGrammar:
         self._prototype = self._compile()
         self.num_taken = 0
         """Tokens that texts took since it was compiled: the lexer's states grow with them."""
-        self.finder = CloseFinder(masks, written.hints, written.shortest)
+        self.finder = CloseFinder(masks, written)
         self.shortest = self._tokens_of_shortest(written.shortest)
         self.growth = self._growth_in_tokens(written)
 
@@ -123,10 +100,10 @@ class JsonGrammar:
         logger.warning("The shortest instance %.200s isn't taken by its own grammar", shortest)
         return self.finder.find(self._prototype, b"", num_walks=16)
 
-    def _growth_in_tokens(self, written: WrittenGrammar) -> int:
+    def _growth_in_tokens(self, written: SchemaGrammar) -> int:
         """Return tokens by which one more value, key or constant may lengthen the close."""
         longest = max((len(hint.encode()) for hint in written.hints), default=0)
-        num_bytes = max(written.growth, longest)
+        num_bytes = written.growth + longest  # a key and its value
         shortest = (written.shortest or "").encode()
         ratio = _MARGIN * self.num_shortest / len(shortest) if shortest else 1.0
         return max(2, 2 + int(num_bytes * min(1.0, ratio)))

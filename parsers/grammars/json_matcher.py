@@ -25,6 +25,7 @@ _FORCE_ROOM = 18
 _RETRY_TOKENS = 32
 _UNCHECKED = 1 << 60
 _MAX_SEEN_TEXT = 512
+_MAX_BLANKS = 168
 
 
 class _State(NamedTuple):
@@ -192,7 +193,7 @@ class JsonMatcher:
         state, finder = self._state, self._grammar.finder
         plan: tuple[int, ...] | None = state.plan
         if not finder.is_close(self._matcher, state.plan):
-            plan = finder.find(self._matcher, self._string_text(), state.place)
+            plan = finder.find(self._matcher, self._tail(), state.place)
         if plan is None:
             self._state = state._replace(retry_at=len(self._token_ids) + _RETRY_TOKENS)
             return
@@ -201,13 +202,16 @@ class JsonMatcher:
             bound=bound, plan=plan, is_exact=True, checked_room=num_left - bound - _SLACK
         )
 
-    def _string_text(self) -> bytes:
-        """Return what the string that the text stands in holds so far, nothing if it is long."""
+    def _tail(self) -> bytes:
+        """Return what `CloseFinder.find` asks for: the begun string's text, or the last byte."""
         num_bytes = self._state.place.num_bytes
-        if not 0 < num_bytes <= _MAX_SEEN_TEXT:
+        if not self._state.place.is_string:
+            last = b"".join(map(self._masks.token_bytes.__getitem__, self._token_ids[-_MAX_BLANKS:]))
+            return last.rstrip(b" \t\r\n")[-1:]
+        if not 0 < num_bytes <= _MAX_SEEN_TEXT:  # nothing that is known is so long
             return b""
-        last = self._token_ids[-num_bytes - 1 :]
-        return b"".join(map(self._masks.token_bytes.__getitem__, last))[-num_bytes:]
+        last = b"".join(map(self._masks.token_bytes.__getitem__, self._token_ids[-num_bytes - 1 :]))
+        return last[-num_bytes:]
 
     def _close(self, words: Any, room: int) -> None:
         """Leave the close, and text of a free string while there is room for it."""
