@@ -5,6 +5,7 @@ complete something, then closing characters. Where greed finds nothing a few see
 are tried. Every walk goes over a copy.
 """
 
+import json
 import random
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -26,14 +27,16 @@ Tokens = list[int]
 
 
 class Texts(NamedTuple):
-    """What is worth a try, as tokens, the first that fits is taken.
+    """What is worth a try, as tokens; the first that fits is taken.
 
-    after_value, after_colon, elsewhere: outside of strings. hints: texts of whole strings.
+    after_value, after_colon, elsewhere: outside of strings. objects: of short instances the
+    members, each as `"key":value`. hints: texts of whole strings.
     """
 
     after_value: list[Tokens]
     after_colon: list[Tokens]
     elsewhere: list[Tokens]
+    objects: list[list[Tokens]]
     hints: list[bytes]
 
 
@@ -79,12 +82,26 @@ def _texts(masks: MaskVocabulary, written: SchemaGrammar) -> Texts:
     def tokens(*texts: bytes) -> list[Tokens]:
         return [masks.tokens(text) for text in dict.fromkeys(texts)]
 
+    objects = [members(text) for text in (*written.instances, written.shortest or "")]
     return Texts(
+        objects=[tokens(*texts) for texts in objects if texts],
         after_value=tokens(*_CLOSERS, *_VALUES),
         after_colon=tokens(*wholes_first, *keys, *_VALUES, *_CLOSERS),
         elsewhere=tokens(*_CLOSERS, *no_strings, *keys, *_VALUES),
         hints=ends,
     )
+
+
+def members(text: str) -> list[bytes]:
+    """Return the members of a compact JSON object, each as `"key":value`; none of another value."""
+    decode = json.JSONDecoder().raw_decode
+    found, start = [], 1
+    while text.startswith("{") and start < len(text) - 1:
+        _, end = decode(text, start)
+        _, end = decode(text, end + 1)
+        found.append(text[start:end].encode())
+        start = end + 1
+    return found
 
 
 class _Walk:
@@ -106,6 +123,7 @@ class _Walk:
         self._tail = tail
         self._rng = rng
         self._found: Tokens = []
+        self._spent: set[int] = set()
 
     def run(self) -> Tokens | None:
         for _ in range(_MAX_STEPS):
@@ -122,10 +140,32 @@ class _Walk:
         if self._place.is_string:
             return self._step_in_string()
         if self._tail in (b"{", b"[", b",", b""):
-            return self._take_first(self._texts.elsewhere) or self._any_step()
+            return self._close_object() or self._take_new() or self._any_step()
         after_colon = self._tail == b":"
         texts = self._texts.after_colon if after_colon else self._texts.after_value
         return self._take_first(texts) or self._any_step()
+
+    def _close_object(self) -> bool:
+        """Take the missing members of a short instance and the brace, if that ends an object."""
+        comma, brace = self._masks.tokens(b","), self._masks.tokens(b"}")
+        for texts in self._texts.objects:
+            found: Tokens = []
+            for member in texts:
+                longer = [*found, *comma, *member] if found else member
+                if self._matcher.validate_tokens(longer) == len(longer):
+                    found = longer
+            if found and self._take([*found, *brace]):
+                return True
+        return False
+
+    def _take_new(self) -> bool:
+        """Take a text that wasn't taken here before: an undeclared key may come again and again."""
+        for index, token_ids in enumerate(self._texts.elsewhere):
+            if index not in self._spent and self._take(token_ids):
+                if token_ids not in self._texts.after_value:
+                    self._spent.add(index)
+                return True
+        return self._take_first(self._texts.elsewhere)
 
     def _step_in_string(self) -> bool:
         begun = b'"' + self._tail

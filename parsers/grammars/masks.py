@@ -114,7 +114,8 @@ class MaskVocabulary:
         for token_id, data in enumerate(self.token_bytes):
             if data.isalpha() and data.isascii():
                 words.setdefault(len(data), token_id)
-        digits_first = sorted(range(0x20, 0x7F), key=lambda byte: not 0x30 <= byte <= 0x39)
+        rank = {**dict.fromkeys(b"0123456789", 0), 0x5C: 2}  # an escape is the longest spelling
+        digits_first = sorted(range(0x20, 0x7F), key=lambda byte: rank.get(byte, 1))
         single = (self.ids_by_bytes.get(bytes([byte])) for byte in digits_first)
         long = [words[length] for length in _FILLER_LENGTHS if length in words]
         return long + [token_id for token_id in single if token_id is not None]
