@@ -46,7 +46,7 @@ def tools_of(request: Any) -> list[dict[str, Any]]:
 
 def answer_schema(request: Any) -> Any:
     """Return the schema that the request's format gives the content, None without one."""
-    chat_format = getattr(request, "response_format", None)
+    chat_format: Any = getattr(request, "response_format", None)
     if getattr(chat_format, "type", None) == "json_schema":
         return chat_format.json_schema.schema_
     text_format = getattr(getattr(request, "text", None), "format", None)

@@ -60,7 +60,7 @@ def _search(schema: Any, keywords: Collection[str], value: Any) -> tuple[str, st
 
     validator = _validator_class()(
         _modernized(schema),
-        registry=Registry(),  # type: ignore[call-arg]  # a plain one fetches nothing
+        registry=Registry(),  # a plain one fetches nothing
         format_checker=_validator_class().FORMAT_CHECKER,
     )
     try:
