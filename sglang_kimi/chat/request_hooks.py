@@ -9,6 +9,7 @@ from sglang.srt.runtime_context import get_exec, get_serving
 from sglang_kimi.seams import hook
 
 from . import (
+    messages_requests,
     refusal_hooks,
     refusals,
     request_fields,
@@ -189,8 +190,8 @@ def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: An
         if name in extra:
             chat_request.model_extra[name] = extra[name]
     chat_request.model_extra["metadata"] = messages_request.metadata
-    if (thinking := messages_request.thinking) is not None:
-        chat_request.model_extra["thinking"] = thinking.model_dump(exclude_none=True)
+    if (thinking := extra.get(messages_requests.THINKING)) is not None:
+        chat_request.thinking = thinking
     for name in _CACHE_KEYS:
         setattr(chat_request, name, _text_or_none(extra.get(name), name))
     _restore_tool_inputs(chat_request, messages_request)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from fastapi.responses import ORJSONResponse
 
-from sglang_kimi.chat import protocol, request_hooks, response_hooks, serving
+from sglang_kimi.chat import protocol, refusal_hooks, request_hooks, response_hooks, serving
 from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND
 
 protocol.widen()
@@ -136,6 +136,19 @@ def test_our_field_and_past_arguments_survive_the_conversion_of_a_message(served
     request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
     assert chat_request.model_extra["max_thinking_tokens"] == 7
     assert chat_request.messages[1].tool_calls[0]["function"]["arguments"] == '{"ö": [1, 2]}'
+
+
+def test_a_budget_in_anthropics_field_is_ours_to_hold_and_not_the_hosts_to_warn_of(served):
+    thinking = {"type": "enabled", "budget_tokens": 2048}
+    messages_request = AnthropicMessagesRequest(
+        model="m", max_tokens=5, messages=[USER], thinking=thinking
+    )
+    anthropic = SimpleNamespace(openai_serving_chat=handler())
+    refusal_hooks._check_messages_request(anthropic, messages_request)
+    assert messages_request.thinking.budget_tokens is None
+    chat_request = chat()
+    request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
+    assert sampling_params(chat_request)["custom_params"]["thinking_budget"] == 2048
 
 
 def test_cached_tokens_stand_at_the_top_of_usage_whole_and_streamed(served):
