@@ -44,8 +44,13 @@ def is_held(request: Any) -> bool:
 
 
 def is_forced(request: Any) -> bool:
-    """Say whether a request's tool choice asks for a call: `required` or a named function."""
-    return getattr(request, "tool_choice", None) not in (None, "auto", "none")
+    """Say whether a request's tool choice asks for a call: `required` or a named function.
+
+    Of the other choices that `/v1/responses` knows, SGLang makes `auto`.
+    """
+    effective = getattr(request, "effective_tool_choice", None)
+    choice = request.tool_choice if effective is None else effective()
+    return choice not in (None, "auto", "none")
 
 
 def add_tag(params: dict[str, Any], tag: ToolCallTag) -> None:

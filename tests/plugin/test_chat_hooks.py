@@ -138,6 +138,16 @@ def test_our_field_and_past_arguments_survive_the_conversion_of_a_message(served
     assert chat_request.messages[1].tool_calls[0]["function"]["arguments"] == '{"ö": [1, 2]}'
 
 
+@pytest.mark.parametrize(
+    ("spec", "is_continued", "thinks"),
+    [(ENCODING, False, True), (ENCODING, True, False), (None, True, False)],
+)
+def test_an_answer_thinks_but_where_it_goes_on_behind_the_thinking(spec, is_continued, thinks):
+    last = {"role": "assistant", "content": "a", "partial": is_continued}
+    request = chat(messages=[USER, last])
+    assert request_hooks._thinks_always(False, handler(spec), request) is thinks
+
+
 def test_a_budget_in_anthropics_field_is_ours_to_hold_and_not_the_hosts_to_warn_of(served):
     thinking = {"type": "enabled", "budget_tokens": 2048}
     messages_request = AnthropicMessagesRequest(

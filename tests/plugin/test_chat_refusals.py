@@ -102,6 +102,7 @@ def test_a_billing_line_at_the_beginning_of_a_system_prompt_is_taken_out(system,
 
 
 def test_a_request_without_system_prompt_stays_without():
-    request = SimpleNamespace(system=None, messages=[message([block("redacted_thinking")])])
+    messages = [message([block("redacted_thinking")])]
+    request = SimpleNamespace(system=None, messages=messages, thinking=None)
     messages_requests.tidy(request)
     assert (request.system, request.messages[0].content) == (None, [])

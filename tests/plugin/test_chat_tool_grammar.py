@@ -83,6 +83,20 @@ def test_the_mode_says_which_calls_are_held(mode, choice, is_held, monkeypatch):
     assert (tag_of(chat(tool_choice=choice)) is not None) is is_held
 
 
+@pytest.mark.parametrize(
+    ("choice", "is_forced"),
+    [
+        ("auto", False),
+        ("required", True),
+        ({"type": "function", "name": "look"}, True),
+        ({"type": "web_search"}, False),
+    ],
+)
+def test_choices_of_the_responses_api_are_forced_where_the_host_can_force_them(choice, is_forced):
+    request = ResponsesRequest(input="hi", tool_choice=choice)
+    assert tool_grammar.is_forced(request) is is_forced
+
+
 def test_a_request_goes_before_the_server(monkeypatch):
     monkeypatch.setenv(environment.TOOL_GRAMMAR, "off")
     assert tag_of(chat(tool_grammar="auto")) is not None
