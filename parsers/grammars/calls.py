@@ -21,7 +21,6 @@ from ..vocabulary import (
     CALL_END,
     SECTION_BEGIN,
     SECTION_END,
-    THINK_OPEN,
     TURN_END,
 )
 from .bodies import AnswerGrammar, Body
@@ -86,11 +85,8 @@ class ToolCallGrammar:
         self.argument_begin = control_id(ARGUMENT_BEGIN)
         self.entry_ids = (self.section_begin,)
         self.marker_masks: dict[Phase, Mask] = {
-            phase: masks.mask([marker]) for phase, marker in self.markers.items()
+            phase: masks.single(marker) for phase, marker in self.markers.items()
         }
-        self.content_mask = masks.ordinary | masks.mask(
-            [*masks.stop_ids, control_id(THINK_OPEN)]
-        )
 
     @property
     def may_think_again(self) -> bool:
@@ -99,7 +95,7 @@ class ToolCallGrammar:
 
     @property
     def relaxed(self) -> dict[str, tuple[tuple[str, str], ...]]:
-        """Return by tool the (JSON pointer, keyword) pairs that aren't held; only tools with any."""
+        """Return by tool the (JSON pointer, keyword) pairs that aren't held, if there are any."""
         return {name: text.relaxed for name, text in self.arguments.items() if text.relaxed}
 
     @property
@@ -202,7 +198,7 @@ class CallsBody:
     def _fill_content(self, bitmask: Bitmask, row: int, num_left: int | None) -> None:
         state, grammar = self._state, self._grammar
         if state.text is None:
-            bitmask[row].copy_(grammar.content_mask)
+            bitmask[row].copy_(self._masks.content)
         else:
             state.text.fill(bitmask, row, num_left)
         has_room = num_left is None or num_left >= self._num_needed(_NUM_OPENING)

@@ -104,6 +104,16 @@ def members(text: str) -> list[bytes]:
     return found
 
 
+def _unescaped(text: bytes) -> bytes:
+    """Return a string's begun text as the hints spell it: only what JSON must escape is."""
+    if b"\\" not in text:
+        return text
+    try:
+        return json.dumps(json.loads(b'"' + text + b'"'), ensure_ascii=False).encode()[1:-1]
+    except ValueError:  # it ends within an escape or a character
+        return text
+
+
 class _Walk:
     """One way out, over a copy of its own."""
 
@@ -168,7 +178,7 @@ class _Walk:
         return self._take_first(self._texts.elsewhere)
 
     def _step_in_string(self) -> bool:
-        begun = b'"' + self._tail
+        begun = b'"' + _unescaped(self._tail)
         hints = self._texts.hints
         rests = [b'"', *(hint[len(begun) :] for hint in hints if hint.startswith(begun))]
         rests += [hint[1:] for hint in hints[:_MAX_TEXTS]]

@@ -5,6 +5,7 @@ use and fail for all of them at a limit; then, or before it, the grammar is comp
 """
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,14 +25,23 @@ _LIMITS: Mapping[str, Any] = {
     "step_lexer_fuel": 20_000_000,
     "step_max_items": 1_000_000,
     "max_items_in_row": 20_000,
-    "max_lexer_states": 50_000,
+    "max_lexer_states": 120_000,
     "max_grammar_size": 5_000_000,
     "verbose_errors": False,
 }
 # Without this llguidance allows one spelling only, in tokens, of text that is forced.
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
-_RENEW_TOKENS = 500_000
+_RENEW_TOKENS = 200_000
 _MARGIN = 1.3
+
+# Measured growth of the process, in bytes: a grammar, a byte of its text, each of its first tokens
+# (they meet most of the lexer's states), each later token, and each place of a counted repetition.
+_BASE_BYTES = 50_000
+_BYTES_PER_TEXT = 12
+_NUM_FIRST_TOKENS = 400
+_BYTES_PER_FIRST_TOKEN = 2_500
+_BYTES_PER_TOKEN = 150
+_BYTES_PER_PLACE = 2_700
 
 
 class JsonGrammar:
@@ -54,10 +64,24 @@ class JsonGrammar:
         """Return the number of tokens of the shortest known text, 0 if none is known."""
         return 0 if self.shortest is None else len(self.shortest)
 
-    @cached_property
+    @property
     def num_bytes(self) -> int:
-        """Return an estimate of the memory that the grammar takes."""
-        return 60_000 + 12 * len(self._text)
+        """Return an estimate of the memory that the grammar takes; it grows with use."""
+        num_first = min(self.num_taken, _NUM_FIRST_TOKENS)
+        num_places = min(self._num_places, self.num_taken)
+        return (
+            _BASE_BYTES
+            + _BYTES_PER_TEXT * len(self._text)
+            + _BYTES_PER_FIRST_TOKEN * num_first
+            + _BYTES_PER_TOKEN * self.num_taken
+            + _BYTES_PER_PLACE * num_places
+        )
+
+    @cached_property
+    def _num_places(self) -> int:
+        """Return the largest count of a repetition in the grammar."""
+        counts = re.findall(r"\{\d*,?(\d+)\}", self._text)
+        return max(map(int, counts), default=0)
 
     def matcher(self, stop_ids: tuple[int, ...]) -> JsonMatcher:
         """Return a matcher at the start of a text, which ends by one of `stop_ids`."""

@@ -206,7 +206,9 @@ class JsonMatcher:
         """Return what `CloseFinder.find` asks for: the begun string's text, or the last byte."""
         num_bytes = self._state.place.num_bytes
         if not self._state.place.is_string:
-            last = b"".join(map(self._masks.token_bytes.__getitem__, self._token_ids[-_MAX_BLANKS:]))
+            last = b"".join(
+                map(self._masks.token_bytes.__getitem__, self._token_ids[-_MAX_BLANKS:])
+            )
             return last.rstrip(b" \t\r\n")[-1:]
         if not 0 < num_bytes <= _MAX_SEEN_TEXT:  # nothing that is known is so long
             return b""

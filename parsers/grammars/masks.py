@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from ..vocabulary import EOS, TURN_END, TokenVocabulary
+from ..vocabulary import EOS, THINK_OPEN, TURN_END, TokenVocabulary
 
 Mask: TypeAlias = Any
 """torch.Tensor int32 [ceil(vocab_size / 32)]; torch isn't imported at module level here."""
@@ -19,6 +19,7 @@ Bitmask: TypeAlias = Any
 STRUCTURE_LEVELS = (0, 1, 4, 16)
 """Numbers of opening characters for which `at_most_structure` has a mask."""
 
+_MAX_KEPT_NAMES = 10_000
 _FILLER_LENGTHS = (64, 32, 16, 8, 4, 2)
 
 
@@ -41,6 +42,8 @@ class MaskVocabulary:
         self.token_bytes = [vocabulary.token_bytes(i) for i in range(vocabulary.num_ranks)]
         self.ids_by_bytes = {data: i for i, data in enumerate(self.token_bytes)}
         self.max_token_bytes = max(map(len, self.token_bytes))
+        self._singles: dict[int, Mask] = {}
+        self._num_tokens: dict[bytes, int] = {}
         self.stop_ids = (vocabulary.control_id(TURN_END), vocabulary.control_id(EOS))
 
     def prepare(self) -> None:
@@ -65,6 +68,12 @@ class MaskVocabulary:
         flags[list(token_ids)] = 1
         return _pack(flags)
 
+    def single(self, token_id: int) -> Mask:
+        """Return the mask that allows one id; not to be changed."""
+        if token_id not in self._singles:
+            self._singles[token_id] = self.mask([token_id])
+        return self._singles[token_id]
+
     def mask_where(self, is_allowed: Callable[[bytes], bool]) -> Mask:
         """Return a mask that allows the ordinary ids whose bytes satisfy `is_allowed`."""
         return self.mask(i for i, data in enumerate(self.token_bytes) if is_allowed(data))
@@ -78,6 +87,11 @@ class MaskVocabulary:
     def ordinary(self) -> Mask:
         """Allow every id that stands for bytes."""
         return self.mask(range(self.num_ranks))
+
+    @cached_property
+    def content(self) -> Mask:
+        """Allow what content may hold beside tool sections: text, `<think>`, the turn's end."""
+        return self.ordinary | self.mask([*self.stop_ids, self.vocabulary.control_id(THINK_OPEN)])
 
     @cached_property
     def plain_text(self) -> Mask:
@@ -158,8 +172,12 @@ class MaskVocabulary:
         return token_ids
 
     def num_tokens(self, data: bytes) -> int:
-        """Return how many tokens `data` takes, longest prefix first."""
-        return len(self.tokens(data))
+        """Return how many tokens `data` takes, longest prefix first; for names, it is kept."""
+        if data not in self._num_tokens:
+            if len(self._num_tokens) >= _MAX_KEPT_NAMES:
+                self._num_tokens.clear()
+            self._num_tokens[data] = len(self.tokens(data))
+        return self._num_tokens[data]
 
 
 class _LLVocabulary:

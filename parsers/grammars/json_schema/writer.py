@@ -78,7 +78,9 @@ def _parts(shapes: list[Shape], root: Rule) -> set[Rule]:
         if root in top:
             break
         top.add(root)
-    inner = (part for rule, shape in enumerate(shapes) for part in parts_of(shape) if rule not in top)
+    inner = (
+        part for rule, shape in enumerate(shapes) for part in parts_of(shape) if rule not in top
+    )
     return set(range(len(shapes))) - top | set(inner) | set(parts_of(shapes[root]))
 
 
@@ -142,9 +144,7 @@ class _Writer:
             return distinct_rules(name, items, shape.least, shape.most)
         rest = self._living(shape.rest)
         if shape.contains is not None:
-            return containing_rules(
-                name, rest, self._name(shape.contains[0]), shape.contains[1]
-            )
+            return containing_rules(name, rest, self._name(shape.contains[0]), shape.contains[1])
         return array_rules(name, [self._living(rule) for rule in shape.prefix], rest, shape)
 
     def _living(self, rule: Rule | None) -> str | None:
