@@ -191,9 +191,8 @@ class KimiGrammarBackend(BaseGrammarBackend):  # type: ignore[misc]
         key = json.loads(key_string)
         tag = read_tag(key)
         if tag is None:
-            if "\\u0000" in key_string:
-                _without_nul("structural_tag", "\0")
-            return self._compiler.structural_tag(_modern_tag(key, key_string))
+            text = _without_nul("structural_tag", _modern_tag(key, key_string))
+            return self._compiler.structural_tag(text)
         if not tag.tools:
             return self._compiler.free
         answer = None if tag.answer is None else self._compiler.json_schema(_schema(tag.answer))
@@ -225,7 +224,8 @@ def _relaxed(body: BodyGrammar) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 def _without_nul(kind: str, text: str) -> str:
-    if "\0" in text:
+    """Return a text for xgrammar, which crashes on a NUL, escaped or not; ValueError."""
+    if "\0" in text or "\\u0000" in text:
         raise ValueError(f"{kind}: want a text without NUL, got one with it")
     return text
 
