@@ -4,8 +4,12 @@ Read when a server starts, never at import. A wrong value is a ValueError that n
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
+
+ToolGrammar = Literal["auto", "forced-only", "off"]
+"""Which tool calls are held to their schema: all, those of a forced tool choice, or none."""
 
 LEDGER_BYTES: Final = "SGLANG_KIMI_LEDGER_BYTES"
 """How many bytes of generated turns each HTTP process remembers (whole number; 0: none)."""
@@ -15,6 +19,17 @@ LEDGER_PATH: Final = "SGLANG_KIMI_LEDGER_PATH"
 
 LEDGER_MAX_AGE_S: Final = "SGLANG_KIMI_LEDGER_MAX_AGE_S"
 """After how many seconds without use a turn goes from that file (whole number)."""
+
+TOOL_GRAMMAR: Final = "SGLANG_KIMI_TOOL_GRAMMAR"
+"""Which tool calls are held to their schema, where a request does not say (`ToolGrammar`)."""
+
+MAX_THINKING_TOKENS: Final = "SGLANG_KIMI_MAX_THINKING_TOKENS"
+"""How many tokens an answer may think, where a request does not say; unset: no limit."""
+
+REASONING_EFFORT: Final = "SGLANG_KIMI_REASONING_EFFORT"
+"""What an effort limits the thinking to, as `low=1024,medium=8192`; unset: nothing."""
+
+TOOL_GRAMMARS: Final[tuple[str, ...]] = get_args(ToolGrammar)
 
 _DEFAULT_LEDGER_BYTES: Final = 256 * 1024 * 1024
 _DEFAULT_LEDGER_MAX_AGE_S: Final = 7 * 24 * 3600
@@ -38,6 +53,33 @@ def ledger_path() -> Path | None:
     """Return the ledger's file, None where it is kept in memory."""
     text = os.environ.get(LEDGER_PATH)
     return Path(text) if text else None
+
+
+def tool_grammar() -> str:
+    """Return which tool calls are held (`ToolGrammar`); ValueError for another word."""
+    text = os.environ.get(TOOL_GRAMMAR, "").strip() or TOOL_GRAMMARS[0]
+    if text not in TOOL_GRAMMARS:
+        raise ValueError(f"{TOOL_GRAMMAR}: want one of {', '.join(TOOL_GRAMMARS)}, got {text!r}")
+    return text
+
+
+def max_thinking_tokens() -> int | None:
+    """Return the default limit of the thinking in tokens, None without one; ValueError."""
+    number = _whole_number(MAX_THINKING_TOKENS, -1, "of tokens")
+    return None if number < 0 else number
+
+
+def reasoning_efforts() -> Mapping[str, int]:
+    """Return the limit of the thinking in tokens by effort; ValueError if it is no such list."""
+    text = os.environ.get(REASONING_EFFORT, "").strip()
+    efforts: dict[str, int] = {}
+    for entry in text.split(",") if text else ():
+        name, _, number = (part.strip() for part in entry.partition("="))
+        if not (name and number.isascii() and number.isdigit()):
+            want = "efforts and whole numbers of tokens, such as low=1024,medium=8192"
+            raise ValueError(f"{REASONING_EFFORT}: want {want}, got {text!r}")
+        efforts[name] = int(number)
+    return efforts
 
 
 def _whole_number(name: str, default: int, want: str) -> int:

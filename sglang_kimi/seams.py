@@ -142,6 +142,7 @@ _MODELS = {
     "count_tokens_request_model": f"{_ANTHROPIC}.protocol.AnthropicCountTokensRequest",
     "usage_model": f"{_OPENAI}.protocol.UsageInfo",
     "message_response_model": f"{_OPENAI}.protocol.ChatMessage",
+    "messages_response_model": f"{_ANTHROPIC}.protocol.AnthropicMessagesResponse",
     "tokenize_request_model": f"{_OPENAI}.protocol.TokenizeRequest",
     "choice_model": f"{_OPENAI}.protocol.ChatCompletionResponseChoice",
     "chat_response_model": f"{_OPENAI}.protocol.ChatCompletionResponse",
@@ -221,6 +222,12 @@ CHAT_SEAMS = {
         ("spec",),
         f"{_KIMI_CHAT}/defaults.py",
         "the prompt is ids, not text to be tokenised",
+    ),
+    "native_text_parser": Seam(
+        f"{_OPENAI}.chat_encoding_adapters.native_text_parser",
+        ("parser_name", "chat_encoding_spec", "adapter"),
+        f"{_KIMI_CHAT}/defaults.py",
+        "SGLang's own parser names mean ours in its text endpoints, too",
     ),
     "new_output_ids": Seam(
         f"{_OPENAI}.chat_encoding_adapters.select_new_output_ids",
@@ -306,9 +313,10 @@ CHAT_SEAMS = {
             "self",
             "stop",
             "model_generation_config",
+            "tool_call_constraint",
         ),
         f"{_KIMI_CHAT}/request_hooks.py",
-        "thinking budget and call index go to the scheduler in custom_params",
+        "calls are held as asked, beside a format too; numbers go into custom_params",
     ),
     "responses_sampling_params": Seam(
         f"{_OPENAI}.protocol.ResponsesRequest.to_sampling_params",
@@ -316,9 +324,11 @@ CHAT_SEAMS = {
             "self",
             "default_max_tokens",
             "default_params",
+            "stop",
+            "tool_call_constraint",
         ),
         f"{_KIMI_CHAT}/request_hooks.py",
-        "thinking budget and call index go to the scheduler in custom_params",
+        "calls are held as asked, beside a format too; numbers go into custom_params",
     ),
     "convert_messages_request": Seam(
         f"{_ANTHROPIC}.serving.AnthropicServing._convert_to_chat_completion_request",
@@ -338,7 +348,13 @@ CHAT_SEAMS = {
             "created",
         ),
         f"{_KIMI_CHAT}/response_hooks.py",
-        "every message gets `reasoning`",
+        "every message gets `reasoning`, every answer its warnings",
+    ),
+    "build_response": Seam(
+        f"{_OPENAI}.serving_responses.OpenAIServingResponses._build_response",
+        ("request", "sampling_params", "output", "status"),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "whole and streamed answers of /v1/responses get their warnings here",
     ),
     "build_usage": Seam(
         f"{_OPENAI}.usage_processor.UsageProcessor.calculate_token_usage",
@@ -392,7 +408,7 @@ CHAT_SEAMS = {
             "request",
         ),
         f"{_KIMI_CHAT}/refusal_hooks.py",
-        "messages are as the client sent them, and the part that is no text is named",
+        "our encoding looks for parts that are no text itself, and names them",
     ),
     "normalize_schema_types": Seam(
         "sglang.srt.function_call.utils.normalize_json_schema_types",
@@ -418,7 +434,13 @@ CHAT_SEAMS = {
             "response",
         ),
         f"{_KIMI_CHAT}/response_hooks.py",
-        "a cut call must not become a call with empty input",
+        "a cut call must not become a call with empty input; warnings are kept",
+    ),
+    "stream_messages": Seam(
+        f"{_ANTHROPIC}.serving.AnthropicServing._generate_anthropic_stream",
+        ("self", "adapted_request", "processed_request", "anthropic_request", "raw_request"),
+        f"{_KIMI_CHAT}/response_hooks.py",
+        "its events are built from chat chunks, which lose the warnings",
     ),
     "stream_chunks": Seam(
         f"{_OPENAI}.sse_utils",
@@ -530,6 +552,12 @@ CHAT_SEAMS = {
         ),
         f"{_KIMI_CHAT}/grammar_requests.py",
         "called once for each request with its own grammar, which then gets the request's numbers",
+    ),
+    "count_reasoning": Seam(
+        "sglang.srt.managers.schedule_batch.Req.update_reasoning_tokens",
+        ("self", "token_id", "think_end_ids"),
+        f"{_KIMI_CHAT}/reasoning_tokens.py",
+        "a tool section ends the thinking as well, and SGLang knows one end only",
     ),
     "fake_bootstrap_host": Seam(
         "sglang.srt.disaggregation.utils.FAKE_BOOTSTRAP_HOST",

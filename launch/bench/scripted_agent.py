@@ -54,7 +54,8 @@ def say(client: Any, messages: list[Message], script_ids: list[int], **fields: A
     import openai
 
     script = {"custom_logit_processor": PROCESSOR, "custom_params": {"script": script_ids}}
-    extra_body = {**script, **fields.pop("extra_body", {})}
+    is_free = {"tool_grammar": "off"}  # scripts also say what no grammar allows
+    extra_body = {**script, **is_free, **fields.pop("extra_body", {})}
     try:
         answer = client.chat.completions.create(
             model="kimi",

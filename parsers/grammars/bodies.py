@@ -7,6 +7,7 @@ every later token to a body; `calls.CallsBody` is the body that makes tool calls
 from typing import Protocol
 
 from ..vocabulary import SECTION_BEGIN
+from .json_grammar import JsonGrammar
 from .masks import Bitmask, MaskVocabulary
 from .text_matcher import TextGrammar
 
@@ -90,26 +91,31 @@ class AnswerGrammar:
     entry_ids: tuple[int, ...] = ()
     may_think_again = False
 
-    def __init__(self, text: TextGrammar) -> None:
-        self._text = text
+    def __init__(self, text: JsonGrammar | TextGrammar) -> None:
+        self.text = text
+
+    @property
+    def relaxed(self) -> tuple[tuple[str, str], ...]:
+        """Return the (JSON pointer, keyword) pairs of the schema that aren't held."""
+        return self.text.relaxed
 
     @property
     def masks(self) -> MaskVocabulary:
         """Return the vocabulary."""
-        return self._text.masks
+        return self.text.masks
 
     @property
     def num_reserved(self) -> int:
         """Return the tokens of the shortest answer and its stop token."""
-        return self._text.num_shortest + 1
+        return self.text.num_shortest + 1
 
     def body(self, start_index: int) -> Body:
         """Return a body at the answer's first token."""
-        return _AnswerBody(self._text)
+        return _AnswerBody(self.text)
 
 
 class _AnswerBody:
-    def __init__(self, text: TextGrammar) -> None:
+    def __init__(self, text: JsonGrammar | TextGrammar) -> None:
         self._matcher = text.matcher(text.masks.stop_ids)
 
     def accept(self, token_id: int) -> None:

@@ -44,10 +44,10 @@ class CallIds:
         }
         if num_left is None:
             return self._spellings(rests.values())
-        needed = {name: self._masks.num_tokens(rest) + costs[name] for name, rest in rests.items()}
         roomy = [rest for name, rest in rests.items() if len(rest) + costs[name] < num_left]
         if roomy:
             return self._spellings(roomy)
+        needed = {name: self._masks.num_tokens(rest) + costs[name] for name, rest in rests.items()}
         fitting = [rests[name] for name in rests if needed[name] < num_left]
         if not fitting:
             fitting = [rests[min(needed, key=lambda name: needed[name])]]

@@ -2,14 +2,17 @@
 
     CONTENT -> SECTION -> ID -> ARGUMENTS -> AFTER -> (ID ...) -> END -> stop token
 
-The markers, ids and indices are masks made here; only the arguments go through xgrammar, a fresh
-matcher for every call, so that no grammar holds an index. A forced call has no content: the
-section follows the thinking at once.
+The markers, ids and indices are masks made here; only the arguments have grammars, a fresh matcher
+for every call, so that no grammar holds an index. A forced call has no content: the section
+follows the thinking at once. Where none is forced the content is free, `<think>` in it too, or
+held to a format: then a section comes before its first token or after its last. All calls are
+made in one section, which ends the turn.
 """
 
 from collections import deque
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import cached_property
 from typing import NamedTuple
 
 from ..vocabulary import (
@@ -20,10 +23,12 @@ from ..vocabulary import (
     SECTION_END,
     TURN_END,
 )
-from .bodies import Body
+from .bodies import AnswerGrammar, Body
 from .call_ids import CallIds
+from .json_grammar import JsonGrammar
+from .json_matcher import MAX_ROLLBACK, JsonMatcher
 from .masks import Bitmask, Mask, MaskVocabulary
-from .text_matcher import MAX_ROLLBACK, TextGrammar, TextMatcher
+from .text_matcher import TextMatcher
 
 # Section begin, call begin, argument begin; section end and turn end follow the call.
 _NUM_OPENING = 3
@@ -49,24 +54,24 @@ class ToolCallGrammar:
     """The calls that a request may make; see `GrammarCompiler.tool_calls`.
 
     arguments: a grammar per callable tool. is_forced: a call must come, and no content before it.
-    is_parallel: more than one call may come.
+    is_parallel: more than one call may come. answer: what the content is held to, None = free.
     """
-
-    may_think_again = False
 
     def __init__(
         self,
         masks: MaskVocabulary,
-        arguments: Mapping[str, TextGrammar],
+        arguments: Mapping[str, JsonGrammar],
         *,
         is_forced: bool,
         is_parallel: bool,
+        answer: AnswerGrammar | None = None,
     ) -> None:
         control_id = masks.vocabulary.control_id
         self.masks = masks
         self.arguments = dict(arguments)
         self.is_forced = is_forced
         self.is_parallel = is_parallel
+        self.answer = answer
         self.call_ids = CallIds(masks, self.arguments)
         self.markers = {
             Phase.SECTION: control_id(SECTION_BEGIN),
@@ -80,22 +85,44 @@ class ToolCallGrammar:
         self.argument_begin = control_id(ARGUMENT_BEGIN)
         self.entry_ids = (self.section_begin,)
         self.marker_masks: dict[Phase, Mask] = {
-            phase: masks.mask([marker]) for phase, marker in self.markers.items()
+            phase: masks.single(marker) for phase, marker in self.markers.items()
         }
-        self.content_mask = masks.ordinary | masks.mask(masks.stop_ids)
+
+    @property
+    def may_think_again(self) -> bool:
+        """Return whether `<think>` in the content goes back to the thinking."""
+        return not self.is_forced and self.answer is None
+
+    @property
+    def relaxed(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return by tool the (JSON pointer, keyword) pairs that aren't held, if there are any."""
+        return {name: text.relaxed for name, text in self.arguments.items() if text.relaxed}
 
     @property
     def num_reserved(self) -> int:
-        """Return the tokens of the longest of the tools' shortest calls; 0 if none is forced."""
-        if not self.is_forced:
-            return 0
-        return max(map(self.num_shortest_call, self.arguments)) + _NUM_OPENING + _NUM_ENDING
+        """Return the tokens that must be left for the body, 0 if nothing must come."""
+        if self.is_forced:
+            return max(self.shortest_calls.values()) + _NUM_OPENING + _NUM_ENDING
+        return 0 if self.answer is None else self.answer.num_reserved
 
-    def num_shortest_call(self, name: str) -> int:
-        """Return the tokens of a tool's shortest call: id, arguments, call end."""
+    @cached_property
+    def shortest_calls(self) -> dict[str, int]:
+        """Return by tool the tokens of its shortest call: id, arguments, call end."""
         # Six digits are room for any index.
-        id_tokens = self.masks.num_tokens(f"functions.{name}:".encode()) + 6
-        return id_tokens + self.arguments[name].num_shortest + 1
+        return {
+            name: self.masks.num_tokens(f"functions.{name}:".encode()) + 6 + text.num_shortest + 1
+            for name, text in self.arguments.items()
+        }
+
+    @cached_property
+    def argument_costs(self) -> dict[str, int]:
+        """Return by tool the tokens of its shortest arguments and their marker."""
+        return {name: text.num_shortest + 1 for name, text in self.arguments.items()}
+
+    @cached_property
+    def num_shortest_call(self) -> int:
+        """Return the tokens of the shortest of all calls."""
+        return min(self.shortest_calls.values())
 
     def body(self, start_index: int) -> Body:
         """Return a body before its first token; start_index: the first call's index."""
@@ -108,9 +135,10 @@ class _State(NamedTuple):
     """Index of the next call to be begun or of the one in the making."""
     typed: bytes
     """The part of the id that is written."""
-    arguments: TextMatcher | None
-    is_argument: bool
-    """Whether the token that led here went to the arguments."""
+    text: JsonMatcher | TextMatcher | None
+    """What the arguments, or an answer in the content, are held to."""
+    is_text: bool
+    """Whether the token that led here went to `text`."""
 
 
 class CallsBody:
@@ -121,7 +149,9 @@ class CallsBody:
         self._masks = grammar.masks
         self._start_index = start_index
         phase = Phase.SECTION if grammar.is_forced else Phase.CONTENT
-        self._state = _State(phase, start_index, b"", None, False)
+        answer = None if grammar.is_forced or grammar.answer is None else grammar.answer.text
+        text = None if answer is None else answer.matcher(grammar.masks.stop_ids)
+        self._state = _State(phase, start_index, b"", text, False)
         self._undo: deque[_State] = deque(maxlen=MAX_ROLLBACK)
 
     @property
@@ -145,31 +175,39 @@ class CallsBody:
     def rollback(self, num_tokens: int) -> None:
         """Take back the last tokens."""
         for _ in range(num_tokens):
-            if self._state.is_argument and self._state.arguments is not None:
-                self._state.arguments.rollback(1)
+            if self._state.is_text and self._state.text is not None:
+                self._state.text.rollback(1)
             self._state = self._undo.pop()
 
     def fill(self, bitmask: Bitmask, row: int, num_left: int | None) -> None:
         """Write the allowed next tokens into a row."""
         state, grammar = self._state, self._grammar
-        if state.phase is Phase.ARGUMENTS and state.arguments is not None:
+        if state.phase is Phase.ARGUMENTS and state.text is not None:
             room = None if num_left is None else num_left - _NUM_ENDING
-            state.arguments.fill(bitmask, row, room)
+            state.text.fill(bitmask, row, room)
         elif state.phase is Phase.ID:
             bitmask[row].copy_(self._id_mask(num_left))
         elif state.phase is Phase.CONTENT:
-            bitmask[row].copy_(self._content_mask(num_left))
+            self._fill_content(bitmask, row, num_left)
         elif state.phase is Phase.AFTER:
             bitmask[row].copy_(self._masks.mask(self._after_ids(num_left)))
         else:
             phase = Phase.END if state.phase is Phase.DONE else state.phase
             bitmask[row].copy_(grammar.marker_masks[phase])
 
-    def _content_mask(self, num_left: int | None) -> Mask:
-        grammar = self._grammar
-        if num_left is not None and num_left < self._num_needed(_NUM_OPENING):
-            return grammar.content_mask
-        return grammar.content_mask | grammar.marker_masks[Phase.SECTION]
+    def _fill_content(self, bitmask: Bitmask, row: int, num_left: int | None) -> None:
+        state, grammar = self._state, self._grammar
+        if state.text is None:
+            bitmask[row].copy_(self._masks.content)
+        else:
+            state.text.fill(bitmask, row, num_left)
+        has_room = num_left is None or num_left >= self._num_needed(_NUM_OPENING)
+        if has_room and self._may_begin_section(state):
+            bitmask[row] |= grammar.marker_masks[Phase.SECTION]
+
+    def _may_begin_section(self, state: _State) -> bool:
+        """Return whether the content is free, not begun, or complete."""
+        return state.text is None or not state.is_text or state.text.is_complete()
 
     def _after_ids(self, num_left: int | None) -> list[int]:
         grammar = self._grammar
@@ -180,14 +218,14 @@ class CallsBody:
 
     def _num_needed(self, num_more: int) -> int:
         """Return the tokens that the shortest call, the section's end and `num_more` take."""
-        shortest = min(map(self._grammar.num_shortest_call, self._grammar.arguments))
-        return shortest + _NUM_ENDING + num_more
+        return self._grammar.num_shortest_call + _NUM_ENDING + num_more
 
     def _id_mask(self, num_left: int | None) -> Mask:
         state, grammar = self._state, self._grammar
         room = None if num_left is None else num_left - _NUM_ENDING
-        costs = {name: text.num_shortest + 1 for name, text in grammar.arguments.items()}
-        token_ids = grammar.call_ids.next_ids(state.typed, state.call_index, costs, room)
+        token_ids = grammar.call_ids.next_ids(
+            state.typed, state.call_index, grammar.argument_costs, room
+        )
         name = grammar.call_ids.complete_name(state.typed, state.call_index)
         if name is not None:
             token_ids = [*token_ids, grammar.argument_begin]
@@ -198,7 +236,11 @@ class CallsBody:
         grammar = self._grammar
         phase, index = state.phase, state.call_index
         if phase is Phase.ARGUMENTS:
-            return self._after_argument(state, token_id)
+            return self._after_text(state, token_id, Phase.AFTER)
+        if phase is Phase.CONTENT and state.text is not None and token_id != grammar.section_begin:
+            return self._after_text(state, token_id, Phase.DONE)
+        if phase is Phase.CONTENT and not self._may_begin_section(state):
+            return None
         if phase is Phase.ID:
             return self._after_id(state, token_id)
         if phase is Phase.CONTENT and token_id < self._masks.num_ranks:
@@ -232,10 +274,12 @@ class CallsBody:
             return None
         return _State(Phase.ID, state.call_index, typed, None, False)
 
-    def _after_argument(self, state: _State, token_id: int) -> _State | None:
-        arguments = state.arguments
-        if arguments is None or not arguments.accept(token_id):
+    def _after_text(self, state: _State, token_id: int, end: Phase) -> _State | None:
+        """Return the state after a token of the arguments or of an answer, which `end` follows."""
+        text = state.text
+        if text is None or not text.accept(token_id):
             return None
-        if arguments.is_terminated():
-            return _State(Phase.AFTER, state.call_index + 1, b"", arguments, True)
-        return _State(Phase.ARGUMENTS, state.call_index, b"", arguments, True)
+        if not text.is_terminated():
+            return _State(state.phase, state.call_index, b"", text, True)
+        num_calls = 1 if end is Phase.AFTER else 0
+        return _State(end, state.call_index + num_calls, b"", text, True)

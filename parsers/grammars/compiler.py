@@ -1,30 +1,24 @@
 """Compiles what a request asks for into grammars, and keeps them: one compiler per server.
 
-Compiled schemas are kept by content (the schema's JSON), least recently used first out,
-bounded in bytes; tool sets are small objects over them. Safe to use from several threads.
+Compiled schemas are kept by content, least recently used first out, bounded in bytes; tool sets
+are small objects over them. Safe to use from several threads.
 """
 
-import json
-import threading
-from collections import OrderedDict
+import marshal
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from ..vocabulary import TokenVocabulary
-from . import json_lexer
 from .bodies import AnswerGrammar, FreeGrammar
 from .calls import ToolCallGrammar
-from .closing import CloseFinder
+from .grammar_cache import CacheUse, GrammarCache
+from .json_grammar import JsonGrammar
+from .json_schema import SchemaError, arguments_schema, write_grammar
 from .masks import MaskVocabulary
-from .pattern_samples import samples
-from .schema import SchemaError, arguments_schema, prepare_schema
-from .shortest import largest_growth, without_endless
-from .string_rules import allow_escapes
 from .text_matcher import TextGrammar
 
 DEFAULT_CACHE_BYTES = 256 << 20
-_NUM_WALKS = 16
 
 
 class GrammarCompiler:
@@ -32,7 +26,7 @@ class GrammarCompiler:
 
     vocabulary: the tokenizer's. vocab_size: width of the model's logits, if larger.
     cache_bytes: bound of the memory of compiled grammars that are kept for later requests.
-    Making one takes some tenths of a second and imports xgrammar and torch.
+    Making one takes a second or two and imports llguidance and torch.
     """
 
     def __init__(
@@ -42,22 +36,22 @@ class GrammarCompiler:
         vocab_size: int | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        from xgrammar import GrammarCompiler as XGrammarCompiler
-
         self.masks = MaskVocabulary(vocabulary, vocab_size)
-        # xgrammar's own cache confuses grammars that differ in token ids only.
-        self._compiler = XGrammarCompiler(self.masks.tokenizer_info, cache_enabled=False)
         self.masks.prepare()
-        self._finder = CloseFinder(self.masks)
-        self._cache_limit = cache_bytes
-        self._cache: OrderedDict[tuple[str, str], TextGrammar] = OrderedDict()
-        self._cache_bytes = 0
-        self._lock = threading.Lock()
+        self._cache: GrammarCache[JsonGrammar | TextGrammar] = GrammarCache(cache_bytes)
 
     @property
-    def num_cached_bytes(self) -> int:
-        """Return the bytes of the compiled grammars that are kept."""
-        return self._cache_bytes
+    def cache_use(self) -> CacheUse:
+        """Return how many grammars are kept, their bytes, and how often one was found."""
+        return self._cache.use
+
+    @cached_property
+    def _xgrammar(self) -> Any:
+        """Return xgrammar's compiler, for what clients write themselves."""
+        from xgrammar import GrammarCompiler as XGrammarCompiler
+
+        # xgrammar's own cache confuses grammars that differ in token ids only.
+        return XGrammarCompiler(self.masks.tokenizer_info, cache_enabled=False)
 
     @cached_property
     def free(self) -> FreeGrammar:
@@ -71,12 +65,14 @@ class GrammarCompiler:
         is_forced: bool,
         name: str | None = None,
         is_parallel: bool = True,
+        answer: AnswerGrammar | None = None,
     ) -> ToolCallGrammar:
         """Compile the calls of a tool set.
 
         tools: functions as in a request, `{"type": "function", "function": {...}}` or the inner
         object alone; others are left out. is_forced: a call must come (`required`, a named
         function). name: the one function that may be called. is_parallel: False = one call.
+        answer: what the content is held to where no call is forced.
         Raises ValueError if no such function is declared, SchemaError for a broken schema.
         """
         functions = _functions(tools)
@@ -86,11 +82,13 @@ class GrammarCompiler:
             raise ValueError("tools: got no function, want at least one")
         chosen = functions if name is None else {name: functions[name]}
         arguments = {tool: self._arguments(parameters, tool) for tool, parameters in chosen.items()}
-        return ToolCallGrammar(self.masks, arguments, is_forced=is_forced, is_parallel=is_parallel)
+        return ToolCallGrammar(
+            self.masks, arguments, is_forced=is_forced, is_parallel=is_parallel, answer=answer
+        )
 
     def json_schema(self, schema: Mapping[str, Any] | bool) -> AnswerGrammar:
         """Compile an answer that satisfies a schema. Raises SchemaError for a broken one."""
-        return AnswerGrammar(self._schema(schema, "response_format"))
+        return AnswerGrammar(self._json("response_format", _content(schema), lambda: schema))
 
     def json_object(self) -> AnswerGrammar:
         """Compile an answer that is any JSON object."""
@@ -98,101 +96,53 @@ class GrammarCompiler:
 
     def regex(self, pattern: str) -> AnswerGrammar:
         """Compile an answer that matches a pattern as a whole. Raises ValueError."""
-        return AnswerGrammar(self._text("regex", pattern, self._compiler.compile_regex))
+        return AnswerGrammar(self._text("regex", pattern, self._xgrammar.compile_regex))
 
     def ebnf(self, grammar: str) -> AnswerGrammar:
         """Compile an answer in xgrammar's EBNF, from its rule `root`. Raises ValueError."""
-        return AnswerGrammar(self._text("ebnf", grammar, self._compiler.compile_grammar))
+        return AnswerGrammar(self._text("ebnf", grammar, self._xgrammar.compile_grammar))
 
     def structural_tag(self, tag: str) -> AnswerGrammar:
         """Compile an answer by xgrammar's structural tag (JSON). Raises ValueError."""
-        compile_tag = self._compiler.compile_structural_tag
+        compile_tag = self._xgrammar.compile_structural_tag
         return AnswerGrammar(self._text("structural_tag", tag, compile_tag))
 
-    def _arguments(self, parameters: Any, tool: str) -> TextGrammar:
+    def _arguments(self, parameters: Any, tool: str) -> JsonGrammar:
         # By the declaration itself: a set that was seen before costs no rewriting.
-        key = ("arguments", json.dumps(parameters, ensure_ascii=False))
-        return self._cached(key) or self._schema(arguments_schema(parameters, tool), tool, key)
+        content = ("arguments", _content(parameters))
+        return self._json(tool, content, lambda: arguments_schema(parameters, tool))
 
-    def _schema(self, schema: Any, owner: str, key: tuple[str, str] | None = None) -> TextGrammar:
-        key = key or ("json_schema", json.dumps(schema, ensure_ascii=False))
-        cached = self._cached(key)
-        if cached is not None:
-            return cached
-        prepared = without_endless(prepare_schema(schema, owner))
-        compiled = self._compile_schema(prepared)
-        if compiled is None:  # a regex that xgrammar doesn't know, such as a word boundary
-            plain = prepare_schema(schema, owner, keep_patterns=False)
-            compiled = self._compile_schema(without_endless(plain))
-        if compiled is None:
-            raise SchemaError(owner, "", "holds what can't be made a grammar")
-        growth = largest_growth(prepared, self.masks.num_tokens)
-        hints = tuple({text.encode() for text in samples(prepared)})
-        return self._keep(key, compiled, is_json=True, growth=growth, hints=hints)
+    def _json(self, owner: str, content: Any, schema: Callable[[], Any]) -> JsonGrammar:
+        def compiled() -> JsonGrammar:
+            try:
+                return JsonGrammar(self.masks, write_grammar(schema(), owner))
+            except SchemaError:
+                raise
+            except ValueError as error:
+                raise SchemaError(owner, "", f"can't be made a grammar: {error}") from error
 
-    def _compile_schema(self, prepared: Any) -> Any:
-        """Return the compiled grammar, None if xgrammar refuses the schema."""
-        from xgrammar import Grammar
-
-        text = json.dumps(prepared, ensure_ascii=False)
-        try:
-            grammar = str(Grammar.from_json_schema(text, any_whitespace=True, strict_mode=True))
-            return self._compiler.compile_grammar(allow_escapes(grammar))
-        except RuntimeError:
-            return None
+        kept = self._cache.get(("json", content), compiled)
+        assert isinstance(kept, JsonGrammar)
+        return kept
 
     def _text(self, kind: str, source: str, compile_text: Callable[[str], Any]) -> TextGrammar:
-        cached = self._cached((kind, source))
-        if cached is not None:
-            return cached
-        try:
-            compiled = compile_text(source)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{kind}: can't be compiled: {error}") from error
-        return self._keep((kind, source), compiled, is_json=False)
+        def compiled() -> TextGrammar:
+            try:
+                return TextGrammar(self.masks, compile_text(source))
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(f"{kind}: can't be compiled: {error}") from error
 
-    def _cached(self, key: tuple[str, str]) -> TextGrammar | None:
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-            return self._cache.get(key)
+        kept = self._cache.get((kind, source), compiled)
+        assert isinstance(kept, TextGrammar)
+        return kept
 
-    def _keep(
-        self,
-        key: tuple[str, str],
-        compiled: Any,
-        *,
-        is_json: bool,
-        growth: int = 0,
-        hints: tuple[bytes, ...] = (),
-    ) -> TextGrammar:
-        text = TextGrammar(
-            masks=self.masks,
-            finder=self._finder,
-            compiled=compiled,
-            is_json=is_json,
-            shortest=self._shortest(compiled, hints) if is_json else None,
-            growth=growth,
-            hints=hints,
-        )
-        with self._lock:
-            if key not in self._cache:
-                self._cache_bytes += compiled.memory_size_bytes
-            self._cache[key] = text
-            while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
-                _, evicted = self._cache.popitem(last=False)
-                self._cache_bytes -= evicted.compiled.memory_size_bytes
-        return text
 
-    def _shortest(self, compiled: Any, hints: tuple[bytes, ...]) -> tuple[int, ...] | None:
-        from xgrammar import GrammarMatcher
-
-        stop_id = self.masks.stop_ids[0]
-        matcher = GrammarMatcher(compiled, override_stop_tokens=[stop_id])
-        close = self._finder.find(
-            matcher, json_lexer.START, stop_id, hints=hints, num_walks=_NUM_WALKS
-        )
-        return None if close is None else close[:-1]
+def _content(value: Any) -> bytes | str:
+    """Return what tells a JSON value apart from all others, but for the order of keys."""
+    try:
+        return marshal.dumps(value, 2)  # ten times as fast as JSON; version 2 is by content alone
+    except ValueError:
+        return repr(value)
 
 
 def _functions(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,16 +1,15 @@
-"""Token masks over one vocabulary: rows of bits, set = allowed, as SGLang and xgrammar use them.
+"""Token masks over one vocabulary: rows of bits, set = allowed, as SGLang uses them.
 
 A mask is an int32 tensor [ceil(vocab_size / 32)]; id i is bit i % 32 of word i // 32. Everything
 here depends on the vocabulary alone, is made on first use and kept; a vocabulary of 163,840 ids
-costs 20 KB a mask.
+costs 20 KB a mask. The vocabulary is also made here into what llguidance and xgrammar ask for.
 """
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from ..vocabulary import EOS, TURN_END, TokenVocabulary
-from . import json_lexer
+from ..vocabulary import EOS, THINK_OPEN, TURN_END, TokenVocabulary
 
 Mask: TypeAlias = Any
 """torch.Tensor int32 [ceil(vocab_size / 32)]; torch isn't imported at module level here."""
@@ -19,6 +18,9 @@ Bitmask: TypeAlias = Any
 
 STRUCTURE_LEVELS = (0, 1, 4, 16)
 """Numbers of opening characters for which `at_most_structure` has a mask."""
+
+_MAX_KEPT_NAMES = 10_000
+_FILLER_LENGTHS = (64, 32, 16, 8, 4, 2)
 
 
 class MaskVocabulary:
@@ -40,17 +42,23 @@ class MaskVocabulary:
         self.token_bytes = [vocabulary.token_bytes(i) for i in range(vocabulary.num_ranks)]
         self.ids_by_bytes = {data: i for i, data in enumerate(self.token_bytes)}
         self.max_token_bytes = max(map(len, self.token_bytes))
+        self._singles: dict[int, Mask] = {}
+        self._num_tokens: dict[bytes, int] = {}
         self.stop_ids = (vocabulary.control_id(TURN_END), vocabulary.control_id(EOS))
 
     def prepare(self) -> None:
-        """Make all masks now, so that no request waits for them (a second at 163,840 ids)."""
-        _ = self.lexer_masks, self.plain_text, self.at_most_structure
-        _ = self.starts_without_blank, self.starts_without_digit
+        """Make what every tool call needs now, so that no request waits (a second or two)."""
+        _ = self.plain_text, self.at_most_structure, self.ll_tokenizer
 
     @property
     def num_words(self) -> int:
         """Return the number of int32 words of a mask."""
         return (self.vocab_size + 31) // 32
+
+    @property
+    def num_text_words(self) -> int:
+        """Return the number of words that hold the vocabulary without padding ids."""
+        return (self.vocabulary.size + 31) // 32
 
     def mask(self, token_ids: Iterable[int]) -> Mask:
         """Return a mask that allows exactly these ids."""
@@ -59,6 +67,12 @@ class MaskVocabulary:
         flags = np.zeros(self.num_words * 32, dtype=np.uint8)
         flags[list(token_ids)] = 1
         return _pack(flags)
+
+    def single(self, token_id: int) -> Mask:
+        """Return the mask that allows one id; not to be changed."""
+        if token_id not in self._singles:
+            self._singles[token_id] = self.mask([token_id])
+        return self._singles[token_id]
 
     def mask_where(self, is_allowed: Callable[[bytes], bool]) -> Mask:
         """Return a mask that allows the ordinary ids whose bytes satisfy `is_allowed`."""
@@ -75,28 +89,14 @@ class MaskVocabulary:
         return self.mask(range(self.num_ranks))
 
     @cached_property
-    def starts_without_blank(self) -> Mask:
-        """Allow all but the ordinary ids that begin with JSON white space."""
-        blanks = [i for i, data in enumerate(self.token_bytes) if data[0] in json_lexer.BLANKS]
-        return self.all_ids & ~self.mask(blanks)
-
-    @cached_property
-    def starts_without_digit(self) -> Mask:
-        """Allow all but the ordinary ids that begin with a digit."""
-        digits = [i for i, data in enumerate(self.token_bytes) if data[0] in json_lexer.DIGITS]
-        return self.all_ids & ~self.mask(digits)
+    def content(self) -> Mask:
+        """Allow what content may hold beside tool sections: text, `<think>`, the turn's end."""
+        return self.ordinary | self.mask([*self.stop_ids, self.vocabulary.control_id(THINK_OPEN)])
 
     @cached_property
     def plain_text(self) -> Mask:
         """Allow the ids that stay inside a JSON string: no quote, no escape, whole characters."""
-
-        def is_plain(data: bytes) -> bool:
-            if b'"' in data or b"\\" in data:
-                return False
-            start = json_lexer.Position(json_lexer.STRING)
-            return json_lexer.advance(start, data).state == json_lexer.STRING
-
-        return self.mask_where(is_plain)
+        return self.mask_where(_is_plain)
 
     @cached_property
     def structure(self) -> list[int]:
@@ -114,34 +114,25 @@ class MaskVocabulary:
         }
 
     @cached_property
-    def lexer_masks(self) -> list[Mask]:
-        """For each state of the JSON automaton: allow the ids it takes, and control tokens."""
-        import numpy as np
+    def ll_tokenizer(self) -> Any:
+        """Return llguidance's view: control tokens are never text, `stop_ids[0]` ends a text."""
+        from llguidance import LLTokenizer, TokenizerWrapper
 
-        controls = self.all_ids & ~self.ordinary
-        order, rows, lengths = self._byte_rows()
-        # Longest tokens first: those that have a byte at a column are a leading slice.
-        num_tokens = [int((lengths > column).sum()) for column in range(rows.shape[1])]
-        table = np.array(json_lexer.TABLE, dtype=np.uint8)
-        masks = []
-        for start in range(json_lexer.NUM_STATES):
-            states = np.full(len(order), start, dtype=np.uint8)
-            for column, count in enumerate(num_tokens):
-                states[:count] = table[states[:count], rows[:count, column]]
-            flags = np.zeros(self.num_words * 32, dtype=np.uint8)
-            flags[order[states != json_lexer.REFUSED]] = 1
-            masks.append(_pack(flags) | controls)
-        return masks
+        # Slices spare a walk over all tokens where a string's plain text is allowed as a whole.
+        return LLTokenizer(TokenizerWrapper(_LLVocabulary(self)), slices=LLTokenizer.json_slices())
 
-    def _byte_rows(self) -> tuple[Any, Any, Any]:
-        """Return ids by falling length, their bytes padded to [num_ranks, longest], lengths."""
-        import numpy as np
-
-        lengths = np.array([len(data) for data in self.token_bytes])
-        order = np.argsort(-lengths, kind="stable")
-        padded = b"".join(self.token_bytes[i].ljust(self.max_token_bytes, b"\0") for i in order)
-        rows = np.frombuffer(padded, dtype=np.uint8).reshape(len(order), self.max_token_bytes)
-        return order, rows, lengths[order]
+    @cached_property
+    def fillers(self) -> list[int]:
+        """Return ids for strings that must be long or follow a pattern: long words, then ASCII."""
+        words: dict[int, int] = {}
+        for token_id, data in enumerate(self.token_bytes):
+            if data.isalpha() and data.isascii():
+                words.setdefault(len(data), token_id)
+        rank = {**dict.fromkeys(b"0123456789", 0), 0x5C: 2}  # an escape is the longest spelling
+        digits_first = sorted(range(0x20, 0x7F), key=lambda byte: rank.get(byte, 1))
+        single = (self.ids_by_bytes.get(bytes([byte])) for byte in digits_first)
+        long = [words[length] for length in _FILLER_LENGTHS if length in words]
+        return long + [token_id for token_id in single if token_id is not None]
 
     @cached_property
     def tokenizer_info(self) -> Any:
@@ -181,8 +172,40 @@ class MaskVocabulary:
         return token_ids
 
     def num_tokens(self, data: bytes) -> int:
-        """Return how many tokens `data` takes, longest prefix first."""
-        return len(self.tokens(data))
+        """Return how many tokens `data` takes, longest prefix first; for names, it is kept."""
+        if data not in self._num_tokens:
+            if len(self._num_tokens) >= _MAX_KEPT_NAMES:
+                self._num_tokens.clear()
+            self._num_tokens[data] = len(self.tokens(data))
+        return self._num_tokens[data]
+
+
+class _LLVocabulary:
+    """The vocabulary with the names that llguidance reads."""
+
+    bos_token_id = None
+
+    def __init__(self, masks: MaskVocabulary) -> None:
+        size = masks.vocabulary.size
+        self.eos_token_id = masks.stop_ids[0]
+        # 0xFF never occurs in UTF-8, so no string of a grammar accepts a control token's text.
+        controls = [b"\xff" + masks.vocabulary.token_bytes(i) for i in range(masks.num_ranks, size)]
+        self.tokens = masks.token_bytes + controls
+        self.special_token_ids = range(masks.num_ranks, size)
+        self._masks = masks
+
+    def __call__(self, data: bytes | str) -> list[int]:
+        return self._masks.tokens(data.encode() if isinstance(data, str) else data)
+
+
+def _is_plain(data: bytes) -> bool:
+    if b'"' in data or b"\\" in data or min(data) < 0x20:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_allowed(mask: Mask, token_id: int) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..vocabulary import THINK_CLOSE, THINK_OPEN
 from .bodies import Body, BodyGrammar
 from .masks import Bitmask
-from .text_matcher import MAX_ROLLBACK
+from .json_matcher import MAX_ROLLBACK
 
 # Of a limited turn a quarter, at most this many tokens, is kept from the thinking for the body.
 _MAX_RESERVE = 2048

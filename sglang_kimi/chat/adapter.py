@@ -5,6 +5,7 @@ goes through the chat handler. All of them share the process's one history (`his
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sglang.srt.entrypoints.openai.chat_encoding_adapters import select_new_output_ids
@@ -12,7 +13,6 @@ from sglang.srt.entrypoints.openai.protocol import FunctionResponse, ToolCall
 from sglang.srt.function_call.core_types import ToolCallItem
 from sglang.srt.runtime_context import get_serving
 
-from sglang_kimi.codec import messages as fields
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.parsers.events import (
     ArgumentText,
@@ -24,8 +24,17 @@ from sglang_kimi.parsers.events import (
     collect,
 )
 
-from . import request_fields, request_messages, response_hooks, serving, text_parsing
+from . import (
+    answer_warnings,
+    refusals,
+    request_fields,
+    request_messages,
+    response_hooks,
+    serving,
+    text_parsing,
+)
 from .answer import Answer, AnswerOptions
+from .answer_warnings import Call, warnings_of
 from .history import history_of
 from .names import PARSER, vocabulary_of
 from .sse import ChunkFrame, chunk_lines
@@ -76,7 +85,8 @@ class KimiChatAdapter:
         not depend on `tool_choice`. `thinking` is ignored: the model has no other mode.
         """
         del messages, tools, thinking, image_data
-        _refuse_media(request.messages)
+        if wrong := refusals.media_in_messages(request.messages):
+            raise ValueError(wrong)
         conversation = request_messages.conversation_of(request)
         encoded = self._history.encode(
             conversation,
@@ -110,12 +120,21 @@ class KimiChatAdapter:
     ) -> list[str]:
         """Return the server-sent events of one step of choice `index`."""
         if index not in parser_dict:
-            parser_dict[index] = self._chat_answer(request)
-        events = _step(parser_dict[index], content, content["meta_info"].get("finish_reason"))
+            parser_dict[index] = _ChatStream(self._chat_answer(request))
+        stream: _ChatStream = parser_dict[index]
+        events = _step(stream.answer, content, content["meta_info"].get("finish_reason"))
+        stream.written += [event for event in events if not isinstance(event, Reasoning)]
         if any(isinstance(event, CallStart) for event in events):
             has_tool_calls[index] = True
         frame = ChunkFrame(content["meta_info"]["id"], created, request.model, index, usage)
-        return chunk_lines(frame, events, choice_logprobs)
+        lines = chunk_lines(frame, events, choice_logprobs)
+        if finish_reason_type is not None:
+            parsed = collect(stream.written)
+            calls = [Call(call.name, call.arguments) for call in parsed.tool_calls]
+            if warnings := warnings_of(request, calls, parsed.content):
+                answer_warnings.note(warnings)
+                lines.append(frame.line({}, warnings=warnings))
+        return lines
 
     def parse_responses_output(
         self,
@@ -177,6 +196,14 @@ class KimiChatAdapter:
             separate_reasoning=separate_reasoning,
         )
         return Answer(self._vocabulary, options)
+
+
+@dataclass
+class _ChatStream:
+    """One streamed chat answer, and what it wrote but for its thinking."""
+
+    answer: Answer
+    written: list[Event] = field(default_factory=list)
 
 
 class ResponsesStream:
@@ -256,17 +283,3 @@ def _responses_fields(events: Sequence[Event]) -> tuple[str, str, list[ToolCallI
             case _:
                 pass
     return reasoning, content, calls
-
-
-def _refuse_media(messages: Sequence[Any]) -> None:
-    """Raise PromptError, a 400, for an image or video: the model would see only its placeholder."""
-    for index, message in enumerate(messages):
-        if type(message.content) is not list:
-            continue
-        where = f"messages[{index}]"
-        for piece in fields.content(request_messages.message_of(message), where):
-            if not isinstance(piece, fields.Text):
-                kind = type(piece).__name__.lower()
-                raise fields.PromptError(
-                    f"{where}.content", "text, as vision is not served yet", kind
-                )

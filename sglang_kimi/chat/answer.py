@@ -12,6 +12,7 @@ from sglang_kimi.parsers.events import Content, Event, Finish, Reasoning, join_n
 from sglang_kimi.parsers.output_parser import OutputParser
 from sglang_kimi.parsers.vocabulary import THINK_CLOSE, TokenVocabulary
 
+from .metrics import answer_metrics
 from .stop_strings import StopStrings
 
 _CUT = ("length", "abort")
@@ -72,6 +73,7 @@ class Answer:
         self.num_consumed_tokens += len(token_ids)
         events = self._parser.feed(token_ids)
         events += self._parser.finish(truncated=reason.get("type") in _CUT)
+        answer_metrics().count_repairs(self._parser.counters)
         return self._shape(self._stops.finish(events, reason.get("matched")))
 
     def _shape(self, events: Iterable[Event]) -> list[Event]:

@@ -5,8 +5,10 @@ sampling defaults of a model, and the chat encoding of a model. Other models are
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
+from sglang_kimi import environment
 from sglang_kimi.seams import hook, require
 
 from . import ledger_choice
@@ -41,6 +43,7 @@ def register_encoding() -> None:
     hook("resolve_encoding", _resolve_encoding, "after")
     hook("encoding_keeps_inline_system", _is_our_encoding, "after")
     hook("encoding_gives_ids", _is_our_encoding, "after")
+    hook("native_text_parser", _native_text_parser, "around")
 
 
 def register_defaults() -> None:
@@ -57,6 +60,19 @@ def _is_our_encoding(answer: bool, spec: str | None) -> bool:
     return answer or spec == ENCODING
 
 
+def _native_text_parser(
+    find: Callable[..., Any],
+    parser_name: str | None,
+    *,
+    chat_encoding_spec: str | None,
+    adapter: Any,
+) -> Any:
+    """Let the names that users give for this model's parsers mean ours, where it is served."""
+    if chat_encoding_spec == ENCODING and parser_name in STOCK_PARSERS:
+        parser_name = PARSER
+    return find(parser_name, chat_encoding_spec=chat_encoding_spec, adapter=adapter)
+
+
 def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[str, Any]:
     """Add our defaults to those that SGLang has for the architecture.
 
@@ -67,6 +83,7 @@ def _architecture_defaults(defaults: dict[str, Any], server_args: Any) -> dict[s
     if model_config is None or not is_kimi(model_config.hf_config):
         return defaults
     _refuse_stripped_thinking(server_args)
+    _refuse_unheld_budget(server_args)
     ledger_choice.prepare(server_args)
     ours: dict[str, Any] = {}
     for field in ("reasoning_parser", "tool_call_parser"):
@@ -88,6 +105,20 @@ def _refuse_stripped_thinking(server_args: Any) -> None:
             "the thinking of all earlier turns, so answers must stay in the prefix cache. Without "
             "the flag each turn reuses the previous prompt and answer."
         )
+
+
+def _refuse_unheld_budget(server_args: Any) -> None:
+    """Stop the start where limits of the thinking are set and nothing would hold them."""
+    backend = server_args.grammar_backend
+    for name, value in (
+        (environment.MAX_THINKING_TOKENS, environment.max_thinking_tokens()),
+        (environment.REASONING_EFFORT, environment.reasoning_efforts() or None),
+    ):
+        if value is not None and backend not in (None, GRAMMAR_BACKEND):
+            raise SystemExit(
+                f"sglang-kimi: {name}: want a server with --grammar-backend {GRAMMAR_BACKEND} "
+                f"(the default for this model), got {backend!r}"
+            )
 
 
 def _sampling_defaults(params: dict[str, Any], model_config: Any) -> dict[str, Any]:

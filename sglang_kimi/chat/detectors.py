@@ -73,11 +73,27 @@ class KimiToolCallDetector(KimiK2Detector):  # type: ignore[misc]
             )
         named = None if isinstance(tool_choice, str) else tool_choice.function.name
         return ToolCallTag(
-            tools=tuple(tool.model_dump(mode="json") for tool in tools or ()),
+            tools=tuple(
+                {"name": tool.function.name, "parameters": tool.function.parameters}
+                for tool in tools or ()
+            ),
             is_forced=tool_choice != "auto",
             name=named,
             is_parallel=parallel_tool_calls,
         )
+
+    def get_auto_tool_call_structural_tag(
+        self,
+        tools: list[Any] | None = None,
+        thinking_mode: bool = False,
+        parallel_tool_calls: bool = True,
+    ) -> Any:
+        """Return the constraint for `auto` without strict tools: ours holds all calls alike."""
+        if get_exec().kernel.grammar_backend != GRAMMAR_BACKEND:
+            return super().get_auto_tool_call_structural_tag(
+                tools=tools, thinking_mode=thinking_mode, parallel_tool_calls=parallel_tool_calls
+            )
+        return self.get_structural_tag(tools=tools, parallel_tool_calls=parallel_tool_calls)
 
 
 def _pieces(events: Iterable[Event]) -> StreamingParseResult:

@@ -6,11 +6,14 @@ structural tag would. Numbers of one request (the next call's index, the thinkin
 part of it: they go in `custom_params`.
 """
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
+
+import orjson
 
 FIRST_CALL_INDEX: Final = "kimi_first_call_index"
 """Key of `custom_params`: the index of the answer's first tool call."""
@@ -23,22 +26,28 @@ _INDEX: Final = re.compile(r":([0-9]{1,9})$")
 class ToolCallTag:
     """The calls that an answer may hold; an answer without tools is free after its thinking.
 
-    tools: as in the request. is_forced: a call must come. name: the one tool that may be called.
-    is_parallel: several calls may come.
+    tools: `name` and `parameters` of each. is_forced: a call must come. name: the one tool that may
+    be called. is_parallel: several calls may come. answer: the JSON schema, as text, that the
+    content is held to where no call comes; None: it is free.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
     is_forced: bool = False
     name: str | None = None
     is_parallel: bool = True
+    answer: str | None = None
 
     def model_dump(self, *, by_alias: bool = False) -> dict[str, Any]:
         """Return the tag as JSON values; SGLang asks for it as it asks its own tags."""
-        return {"type": "structural_tag", _TAG: asdict(self)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"type": "structural_tag", _TAG: fields}
 
     def dumps(self) -> str:
-        """Return the tag as the string that SGLang carries."""
-        return json.dumps(self.model_dump())
+        """Return the tag as the string that SGLang carries; equal tags give equal strings."""
+        try:
+            return orjson.dumps(self.model_dump()).decode()
+        except TypeError:  # what orjson has no form for: integers over 64 bits, lone surrogates
+            return json.dumps(self.model_dump())
 
 
 FREE: Final = ToolCallTag().dumps()

@@ -10,17 +10,24 @@ from typing import Any
 from sglang_kimi.parsers.vocabulary import THINK_OPEN, TokenVocabulary
 from sglang_kimi.seams import hook, require
 
+from . import reasoning_tokens
 from .grammar_backend import KimiGrammar, KimiGrammarBackend, create_backend
 from .grammar_key import FIRST_CALL_INDEX, FREE
 from .names import GRAMMAR_BACKEND
-from .request_fields import THINKING_BUDGET
+from .thinking_budget import CUSTOM_BUDGET
 
 
 def register() -> None:
     """Register the backend and hook the grammar manager."""
-    require("register_grammar_backend")(GRAMMAR_BACKEND, create_backend)
+    require("register_grammar_backend")(GRAMMAR_BACKEND, _create_backend)
     hook("grammar_of_request", _ask_for_bounded_thinking, "before")
     hook("grammar_is_ready", _begin, "after")
+
+
+def _create_backend(*args: Any) -> KimiGrammarBackend:
+    backend = create_backend(*args)
+    reasoning_tokens.serve(backend.vocabulary)
+    return backend
 
 
 def _ask_for_bounded_thinking(manager: Any, req: Any) -> None:
@@ -29,7 +36,7 @@ def _ask_for_bounded_thinking(manager: Any, req: Any) -> None:
         return
     params = req.sampling_params
     has_grammar = params.json_schema or params.regex or params.ebnf or params.structural_tag
-    if not has_grammar and _count(params, THINKING_BUDGET) is not None:
+    if not has_grammar and _count(params, CUSTOM_BUDGET) is not None:
         params.structural_tag = FREE
 
 
@@ -43,7 +50,7 @@ def _begin(result: None, manager: Any, req: Any) -> None:
         vocabulary = manager.grammar_backend.vocabulary
         req.grammar.begin(
             start_index=_count(params, FIRST_CALL_INDEX) or 0,
-            thinking_budget=_count(params, THINKING_BUDGET),
+            thinking_budget=_count(params, CUSTOM_BUDGET),
             max_tokens=params.max_new_tokens,
             starts_in_thinking=ends_in_thinking(req.origin_input_ids, vocabulary),
         )

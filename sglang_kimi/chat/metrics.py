@@ -1,4 +1,4 @@
-"""What an operator sees of prompts and ledger at `/metrics`, beside SGLang's own figures.
+"""What an operator sees of prompts, ledger and answers at `/metrics`, beside SGLang's figures.
 
 The objects must be made after SGLang has chosen where its processes keep their values, so nothing
 here runs at import. Counters of several HTTP processes are summed there.
@@ -6,10 +6,12 @@ here runs at import. Counters of several HTTP processes are summed there.
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Protocol
 
 from sglang_kimi import environment
+from sglang_kimi.parsers.repairs import Repair
 
 _PREFIX: Final = "sglang_kimi_"
 _LEDGER_COUNTERS: Final = {
@@ -20,6 +22,9 @@ _LEDGER_COUNTERS: Final = {
     "expired": "Generated turns that were dropped since nobody used them for too long",
     "errors": "Failures of the ledger's file; each cost the reuse of a turn at most",
 }
+CUT_CALL_LEFT_OUT: Final = "cut_call_left_out"
+"""Kind of repair: a message of `/v1/messages` without a call that the token limit cut."""
+
 _BUILD_BUCKETS_S: Final = (
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0
 )  # fmt: skip
@@ -130,6 +135,41 @@ class PromptMetrics:
             for kind, number in (now - self._seen_odd).items():
                 self._odd.labels(kind).inc(number)
             self._seen_odd = now
+
+
+class AnswerMetrics:
+    """The Prometheus objects for what the model wrote; make one only (`answer_metrics`)."""
+
+    def __init__(self) -> None:
+        import prometheus_client
+
+        self._repairs = prometheus_client.Counter(
+            f"{_PREFIX}output_repairs",
+            "Things in the model's output that were repaired or dropped",
+            ["kind"],
+        )
+        for kind in (*Repair, CUT_CALL_LEFT_OUT):
+            self._repairs.labels(str(kind))  # an operator sees those that never happened, too
+        self._misses = prometheus_client.Counter(
+            f"{_PREFIX}schema_misses",
+            "Calls and answers that break a keyword which their grammar could not hold",
+            ["keyword"],
+        )
+
+    def count_repairs(self, kinds: Mapping[str, int]) -> None:
+        """Count what the parser of one answer repaired or dropped, by `Repair`."""
+        for kind, number in kinds.items():
+            self._repairs.labels(str(kind)).inc(number)
+
+    def count_miss(self, keyword: str) -> None:
+        """Count a call or an answer that breaks its schema."""
+        self._misses.labels(keyword).inc()
+
+
+@cache
+def answer_metrics() -> AnswerMetrics:
+    """Return the process's metrics of answers; the first call makes them."""
+    return AnswerMetrics()
 
 
 @cache

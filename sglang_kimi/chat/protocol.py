@@ -29,6 +29,9 @@ _EXTENSIBLE = (
     "count_tokens_request_model",
     "usage_model",
     "message_response_model",
+    "chat_response_model",
+    "messages_response_model",
+    "responses_response_model",
 )
 """Seams of the models that take or give extra fields."""
 

@@ -35,10 +35,8 @@ def tool_schemas() -> ToolSchemas:
 
 
 def _validate_media(validate: Callable[..., str | None], handler: Any, request: Any) -> str | None:
-    """Name the part that is no text; SGLang's own check names neither message nor part."""
-    if handler.chat_encoding_spec != ENCODING:
-        return validate(handler, request)
-    return refusals.media_in_messages(request.messages)
+    """Leave it to our encoding, which names message and part; SGLang's own check names neither."""
+    return None if handler.chat_encoding_spec == ENCODING else validate(handler, request)
 
 
 def _check_request(handler: Any, request: Any, raw_request: Any = None) -> None:

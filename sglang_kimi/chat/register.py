@@ -17,6 +17,7 @@ from . import (
     history_hooks,
     http_app,
     protocol,
+    reasoning_tokens,
     refusal_hooks,
     request_hooks,
     response_hooks,
@@ -37,8 +38,14 @@ def register() -> None:
     start, if an environment variable of ours is wrong.
     """
     try:
-        environment.ledger_bytes()
-        environment.ledger_max_age_s()
+        for read in (
+            environment.ledger_bytes,
+            environment.ledger_max_age_s,
+            environment.tool_grammar,
+            environment.max_thinking_tokens,
+            environment.reasoning_efforts,
+        ):
+            read()
     except ValueError as error:
         raise SystemExit(f"sglang-kimi: {error}") from error
     protocol.widen()
@@ -46,6 +53,7 @@ def register() -> None:
     defaults.register_encoding()
     defaults.register_defaults()
     grammar_requests.register()
+    reasoning_tokens.register()
     request_hooks.register()
     response_hooks.register()
     history_hooks.register()

@@ -7,29 +7,10 @@ Works on the objects of all APIs: chat requests as they came, and those that SGL
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-MAX_THINKING_TOKENS: Final = "max_thinking_tokens"
-"""Our request field: how many tokens the model may think before the thinking is closed."""
-
-THINKING_BUDGET: Final = "thinking_budget"
-"""SGLang's own name for it among a request's `custom_params`."""
-
 HISTORY_CALL_IDS: Final = "kimi_history_call_ids"
 """Key of `chat_template_kwargs` under which the prompt's call ids reach parser and grammar."""
 
 _INSTANT_SWITCHES: Final = ("thinking", "enable_thinking")
-
-
-def thinking_budget(request: Any) -> int | None:
-    """Return the request's limit for thinking tokens, None without one.
-
-    `max_thinking_tokens` of the body goes before `custom_params.thinking_budget`.
-    Raises ValueError naming the field if it is no non-negative integer.
-    """
-    budget = _extra(request).get(MAX_THINKING_TOKENS)
-    if budget is not None:
-        return _check_count(budget, MAX_THINKING_TOKENS)
-    budget = (getattr(request, "custom_params", None) or {}).get(THINKING_BUDGET)
-    return None if budget is None else _check_count(budget, f"custom_params.{THINKING_BUDGET}")
 
 
 def asks_for_instant_mode(request: Any) -> bool:
@@ -63,6 +44,15 @@ def tools_of(request: Any) -> list[dict[str, Any]]:
     return [_tool(tool) for tool in getattr(request, "tools", None) or ()]
 
 
+def answer_schema(request: Any) -> Any:
+    """Return the schema that the request's format gives the content, None without one."""
+    chat_format: Any = getattr(request, "response_format", None)
+    if getattr(chat_format, "type", None) == "json_schema":
+        return chat_format.json_schema.schema_
+    text_format = getattr(getattr(request, "text", None), "format", None)
+    return getattr(text_format, "schema_", None)
+
+
 def history_call_ids(request: Any) -> Sequence[str]:
     """Return the call ids that the prompt holds, as `remember_history` noted them."""
     kwargs = getattr(request, "chat_template_kwargs", None) or {}
@@ -93,12 +83,6 @@ def stop_strings(request: Any) -> list[str]:
 def _extra(model: Any) -> Mapping[str, Any]:
     extra: Mapping[str, Any] | None = getattr(model, "model_extra", None)
     return extra or {}
-
-
-def _check_count(value: Any, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{field}: want a non-negative integer, got {value!r}")
-    return value
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -8,12 +8,23 @@ from sglang.srt.runtime_context import get_exec, get_serving
 
 from sglang_kimi.seams import hook
 
-from . import refusal_hooks, refusals, request_fields, serving, thinking_switches
-from .grammar_key import FIRST_CALL_INDEX, next_call_index
+from . import (
+    messages_requests,
+    refusal_hooks,
+    refusals,
+    request_fields,
+    serving,
+    thinking_budget,
+    thinking_switches,
+    tool_grammar,
+)
+from .grammar_key import FIRST_CALL_INDEX, ToolCallTag, next_call_index
 from .names import ENCODING, GRAMMAR_BACKEND, is_kimi
 
 _MESSAGES_EXTRAS: Final = (
-    request_fields.MAX_THINKING_TOKENS,
+    thinking_budget.MAX_THINKING_TOKENS,
+    thinking_budget.TOKEN_BUDGET,
+    tool_grammar.FIELD,
     "prompt_cache_key",
     *thinking_switches.FIELDS,
 )
@@ -30,8 +41,8 @@ def register() -> None:
     hook("switch_thinking", _switch_thinking, "around")
     hook("validate_chat_request", _validate_chat_request, "around")
     hook("check_token_room", _limit_to_room, "before")
-    hook("chat_sampling_params", _add_custom_params, "after")
-    hook("responses_sampling_params", _add_custom_params, "after")
+    hook("chat_sampling_params", _sampling_params, "around")
+    hook("responses_sampling_params", _sampling_params, "around")
     hook("convert_messages_request", _carry_messages_fields, "after")
 
 
@@ -55,7 +66,10 @@ def _process_messages(
 
 
 def _thinks_always(thinks: bool, handler: Any, request: Any) -> bool:
-    return thinks or handler.chat_encoding_spec == ENCODING
+    """Say that every answer begins by thinking, but one that goes on behind it."""
+    if handler.chat_encoding_spec != ENCODING:
+        return thinks
+    return not request_fields.continues_final_message(request)
 
 
 def _switch_thinking(
@@ -115,23 +129,46 @@ def _limit_to_room(manager: Any, obj: Any, input_ids: Any) -> None:
         obj.sampling_params["max_new_tokens"] = room
 
 
-def _add_custom_params(params: dict[str, Any], request: Any, *_: Any, **__: Any) -> dict[str, Any]:
-    """Add what our grammar needs of one request; a wrong thinking budget is a ValueError, a 400.
+def _sampling_params(
+    build: Callable[..., dict[str, Any]],
+    request: Any,
+    *args: Any,
+    tool_call_constraint: Any = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return a request's sampling parameters, with the grammar that its calls are held to.
+
+    A wrong or contradictory wish of the client is a ValueError, which is a 400.
+    """
+    if not serving.is_active():
+        return build(request, *args, tool_call_constraint=tool_call_constraint, **options)
+    constraint = tool_grammar.held_constraint(request, tool_call_constraint)
+    if constraint is None or not isinstance(constraint[1], ToolCallTag):
+        params = build(request, *args, tool_call_constraint=constraint, **options)
+    else:
+        params = build(request, *args, **options)
+        tool_grammar.add_tag(params, constraint[1])
+    _add_custom_params(params, request)
+    return params
+
+
+def _add_custom_params(params: dict[str, Any], request: Any) -> None:
+    """Add what our grammar needs of one request.
 
     These numbers stay out of the grammar's key, by which compiled grammars are shared.
     """
-    if not serving.is_active():
-        return params
     ours: dict[str, Any] = {}
-    budget = request_fields.thinking_budget(request)
+    budget = thinking_budget.of_request(request)
     if budget is not None:
         _check_that_budget_holds()
-        ours[request_fields.THINKING_BUDGET] = budget
+    else:
+        budget = thinking_budget.of_server(request)
+    if budget is not None:
+        ours[thinking_budget.CUSTOM_BUDGET] = budget
     if history := request_fields.history_call_ids(request):
         ours[FIRST_CALL_INDEX] = next_call_index(history)
     if ours:
         params["custom_params"] = {**(params.get("custom_params") or {}), **ours}
-    return params
 
 
 def _check_that_budget_holds() -> None:
@@ -139,7 +176,7 @@ def _check_that_budget_holds() -> None:
     backend = get_exec().kernel.grammar_backend
     if backend != GRAMMAR_BACKEND and not get_serving().enable_strict_thinking:
         raise ValueError(
-            f"{request_fields.MAX_THINKING_TOKENS}: want a server with --grammar-backend "
+            f"{thinking_budget.MAX_THINKING_TOKENS}: want a server with --grammar-backend "
             f"{GRAMMAR_BACKEND} (the default for this model), got {backend!r}"
         )
 
@@ -153,6 +190,8 @@ def _carry_messages_fields(chat_request: Any, handler: Any, messages_request: An
         if name in extra:
             chat_request.model_extra[name] = extra[name]
     chat_request.model_extra["metadata"] = messages_request.metadata
+    if (thinking := extra.get(messages_requests.THINKING)) is not None:
+        chat_request.thinking = thinking
     for name in _CACHE_KEYS:
         setattr(chat_request, name, _text_or_none(extra.get(name), name))
     _restore_tool_inputs(chat_request, messages_request)

@@ -4,7 +4,7 @@ SGLang's own chunk builder knows neither `reasoning` nor the order of several ca
 are written here; the role, finish and usage chunks around them stay SGLang's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,13 @@ class ChunkFrame:
     index: int
     usage: dict[str, Any] | None = None
 
-    def line(self, delta: dict[str, Any], logprobs: dict[str, Any] | None = None) -> str:
-        """Return one server-sent event with `delta`."""
+    def line(
+        self,
+        delta: dict[str, Any],
+        logprobs: dict[str, Any] | None = None,
+        warnings: Sequence[str] = (),
+    ) -> str:
+        """Return one server-sent event with `delta`, and warnings beside the choices."""
         chunk: dict[str, Any] = {
             "id": self.id,
             "object": "chat.completion.chunk",
@@ -42,6 +47,8 @@ class ChunkFrame:
         }
         if self.usage is not None:
             chunk["usage"] = self.usage
+        if warnings:
+            chunk["warnings"] = warnings
         return f"data: {orjson.dumps(chunk).decode()}\n\n"
 
 

@@ -9,6 +9,8 @@ from sglang_kimi.parsers.events import collect
 from sglang_kimi.parsers.text_front import TextFront
 from sglang_kimi.parsers.vocabulary import SECTION_BEGIN, THINK_CLOSE, THINK_OPEN
 
+from .metrics import answer_metrics
+
 
 def separate_reasoning(text: str) -> tuple[str, str]:
     """Return the reasoning of an output and the rest of the text as it stands.
@@ -31,6 +33,7 @@ def parse_function_calls(text: str, tools: Sequence[Any]) -> tuple[str, list[Too
     """
     front = TextFront(tools=declared_tools(tools), starts_in_thinking=THINK_CLOSE in text)
     parsed = collect([*front.feed(text), *front.finish(truncated=False)])
+    answer_metrics().count_repairs(front.counters)
     places = {tool.function.name: index for index, tool in enumerate(tools)}
     calls = [
         ToolCallItem(

@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
 from sglang_kimi.codec.exact_bytes import exact_bytes
-from sglang_kimi.parsers.grammars.schema_check import SchemaError, check_schema
+from sglang_kimi.parsers.grammars.json_schema import SchemaError, check_schema
 
 _MAX_VERDICTS: Final = 8192  # of about 250 bytes each; a client has some dozens of tools
 _MAX_REFUSAL: Final = 300  # characters: it shows the wrong value, which may be long

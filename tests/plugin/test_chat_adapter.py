@@ -137,7 +137,7 @@ def test_a_message_that_cannot_be_rendered_is_named(adapter):
 def test_an_image_or_video_is_refused_while_vision_is_not_served(adapter, kind):
     part = {"type": kind, kind: {"url": "data:,"}}
     request = chat(messages=[{"role": "user", "content": [part]}])
-    with pytest.raises(ValueError, match=r"messages\[0\]\.content: want text, as vision is not"):
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content\[0\]: want text, as images"):
         encode(adapter, request)
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sglang_kimi.chat import defaults
+from sglang_kimi.chat import defaults, register
 from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND, PARSER, vocabulary_of
 
 KIMI = SimpleNamespace(architectures=["KimiK25ForConditionalGeneration"])
@@ -78,3 +78,48 @@ def test_a_cache_without_answers_is_refused_at_start_with_the_reason():
     with pytest.raises(SystemExit, match=r"--strip-thinking-cache .* thinking of all"):
         defaults._architecture_defaults({}, server_args(strip_thinking_cache=True))
     assert defaults._architecture_defaults({}, server_args(OTHER, strip_thinking_cache=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SGLANG_KIMI_MAX_THINKING_TOKENS", "5"), ("SGLANG_KIMI_REASONING_EFFORT", "low=5")],
+)
+def test_a_default_budget_that_nothing_would_hold_stops_the_start(variable, value, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match=rf"{variable}: want .*kimi_k27.*got 'xgrammar'"):
+        defaults._architecture_defaults({}, server_args(grammar_backend="xgrammar"))
+    assert defaults._architecture_defaults({}, server_args())["grammar_backend"] == GRAMMAR_BACKEND
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SGLANG_KIMI_TOOL_GRAMMAR", "on"),
+        ("SGLANG_KIMI_MAX_THINKING_TOKENS", "-5"),
+        ("SGLANG_KIMI_REASONING_EFFORT", "low"),
+    ],
+)
+def test_a_wrong_variable_stops_the_start_in_one_line(variable, value, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match=f"sglang-kimi: {variable}: want "):
+        register.register()
+
+
+@pytest.mark.parametrize("name", ["kimi_k27", "kimi_k2", "kimi", "auto"])
+def test_text_endpoints_know_our_parsers_by_every_name_that_users_have(name):
+    ours, stock = object(), object()
+    find = defaults._native_text_parser
+    chosen = find(found, name, chat_encoding_spec=ENCODING, adapter=ours)
+    assert chosen is ours
+    assert find(found, name, chat_encoding_spec=None, adapter=stock) is None or name == PARSER
+
+
+def test_text_endpoints_leave_other_names_to_the_host():
+    assert (
+        defaults._native_text_parser(found, "qwen3", chat_encoding_spec=ENCODING, adapter=1) is None
+    )
+
+
+def found(parser_name, *, chat_encoding_spec, adapter):
+    """Stand in for SGLang's look-up, which knows our own name only."""
+    return adapter if parser_name == PARSER else None

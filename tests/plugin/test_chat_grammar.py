@@ -1,13 +1,15 @@
 """Grammars reach the scheduler as one string and hold a request's own numbers."""
 
 import json
+import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
 import torch
+from sglang.srt.constrained.base_grammar_backend import InvalidGrammarObject
 
-from sglang_kimi.chat import grammar_requests
+from sglang_kimi.chat import grammar_backend, grammar_requests
 from sglang_kimi.chat.grammar_backend import KimiGrammar, KimiGrammarBackend
 from sglang_kimi.chat.grammar_key import (
     FIRST_CALL_INDEX,
@@ -206,3 +208,60 @@ def test_flushing_forgets_the_strings(backend):
     assert backend.get_cached_or_future_value(("regex", "flush me"), True)[1]
     backend.reset()
     assert not backend.get_cached_or_future_value(("regex", "flush me"), True)[1]
+
+
+def test_a_failure_is_not_kept_so_that_a_slow_moment_refuses_one_request_only(backend):
+    key = ("regex", "never compiled")
+    backend.set_cache(key, InvalidGrammarObject("Grammar preprocessing timed out"))
+    value, is_cached = backend.get_cached_or_future_value(key, True)
+    assert not is_cached
+    assert isinstance(value.result(), KimiGrammar)
+
+
+def test_a_nul_is_refused_only_in_what_clients_wrote_for_another_library(backend):
+    assert isinstance(compiled(backend, "json", json.dumps({"const": "a\0"})), KimiGrammar)
+    tag = {"type": "structural_tag", "format": {"type": "const_string", "value": "\0"}}
+    for kind, text in [("regex", "a\0"), ("ebnf", 'root ::= "\0"'), ("structural_tag", tag)]:
+        text = text if isinstance(text, str) else json.dumps(text)
+        refused, _ = backend.get_cached_or_future_value((kind, text), True)
+        assert "without NUL" in refused.result().error_message
+
+
+def test_kept_strings_are_bounded_in_number_and_length(backend, monkeypatch):
+    backend.reset()
+    monkeypatch.setattr(grammar_backend, "_MAX_KEY_CHARS", 100)
+    grammar = compiled(backend, "regex", "a")
+    for text in ("b" * 60, "c" * 60, "d" * 30):
+        backend.set_cache(("regex", text), grammar)
+    kept = [text[0] for _, text in backend._recent]
+    assert kept == ["c", "d"]
+    backend.reset()
+    assert backend._num_key_chars == 0
+
+
+def test_an_answer_beside_calls_is_held_to_its_format(backend, vocabulary):
+    tag = ToolCallTag(tools=TOOLS, answer='{"const": 7}').dumps()
+    think = vocabulary.encode("<think>")
+    accept(scheduled(backend, request(think, structural_tag=tag)), vocabulary, "</think>", "7")
+    section = "<|tool_calls_section_begin|>"
+    accept(scheduled(backend, request(think, structural_tag=tag)), vocabulary, "</think>", section)
+    with pytest.raises(ValueError):
+        accept(scheduled(backend, request(think, structural_tag=tag)), vocabulary, "</think>", "x")
+
+
+def test_one_requests_long_compile_holds_no_other_up(backend, monkeypatch):
+    may_end = threading.Event()
+    body = backend._body
+
+    def slow_body(kind, text):
+        if text == "slow":
+            assert may_end.wait(30)
+        return body(kind, text)
+
+    monkeypatch.setattr(backend, "_body", slow_body)
+    slow, _ = backend.get_cached_or_future_value(("regex", "slow"), True)
+    quick, _ = backend.get_cached_or_future_value(("regex", "quick"), True)
+    assert isinstance(quick.result(timeout=30), KimiGrammar)
+    assert not slow.done()
+    may_end.set()
+    assert isinstance(slow.result(timeout=30), KimiGrammar)

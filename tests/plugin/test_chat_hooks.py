@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from fastapi.responses import ORJSONResponse
 
-from sglang_kimi.chat import protocol, request_hooks, response_hooks, serving
+from sglang_kimi.chat import protocol, refusal_hooks, request_hooks, response_hooks, serving
 from sglang_kimi.chat.names import ENCODING, GRAMMAR_BACKEND
 
 protocol.widen()
@@ -50,6 +50,17 @@ def chat(**fields):
     return ChatCompletionRequest(**{"model": "m", "messages": [USER], **fields})
 
 
+def sampling_params(request, constraint=None):
+    """Build what SGLang's handler would, our hook around it."""
+    return request_hooks._sampling_params(
+        type(request).to_sampling_params,
+        request,
+        stop=[],
+        model_generation_config={},
+        tool_call_constraint=constraint,
+    )
+
+
 @pytest.mark.parametrize(("spec", "limit"), [(ENCODING, 100), (None, 900)])
 def test_a_limit_over_the_context_is_lowered_before_it_is_validated(spec, limit):
     seen = []
@@ -80,7 +91,7 @@ def test_a_limit_over_the_room_behind_the_prompt_is_lowered(config, num_input, a
 def test_numbers_of_a_request_go_beside_the_clients_own_parameters(served):
     request = chat(max_thinking_tokens=5, custom_params={"mine": 1})
     request.chat_template_kwargs = {"kimi_history_call_ids": ["functions.f:3"]}
-    params = request_hooks._add_custom_params({"custom_params": {"mine": 1}}, request)
+    params = sampling_params(request)
     assert params["custom_params"] == {
         "mine": 1,
         "thinking_budget": 5,
@@ -90,14 +101,14 @@ def test_numbers_of_a_request_go_beside_the_clients_own_parameters(served):
 
 def test_a_budget_that_the_grammar_backend_would_ignore_is_refused(served):
     served.grammar_backend = "xgrammar"
-    assert request_hooks._add_custom_params({}, chat()) == {}
+    assert sampling_params(chat())["custom_params"] is None
     with pytest.raises(ValueError, match=r"max_thinking_tokens: want .*kimi_k27.* got 'xgrammar'"):
-        request_hooks._add_custom_params({}, chat(max_thinking_tokens=5))
+        sampling_params(chat(max_thinking_tokens=5))
 
 
 def test_another_models_parameters_are_left_alone():
-    request = chat(max_thinking_tokens=-5)
-    assert request_hooks._add_custom_params({}, request) == {}
+    request = chat(max_thinking_tokens=-5, tool_grammar=5)
+    assert sampling_params(request)["custom_params"] is None
 
 
 def test_disabled_thinking_is_let_through_for_our_model_only():
@@ -125,6 +136,29 @@ def test_our_field_and_past_arguments_survive_the_conversion_of_a_message(served
     request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
     assert chat_request.model_extra["max_thinking_tokens"] == 7
     assert chat_request.messages[1].tool_calls[0]["function"]["arguments"] == '{"ö": [1, 2]}'
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_continued", "thinks"),
+    [(ENCODING, False, True), (ENCODING, True, False), (None, True, False)],
+)
+def test_an_answer_thinks_but_where_it_goes_on_behind_the_thinking(spec, is_continued, thinks):
+    last = {"role": "assistant", "content": "a", "partial": is_continued}
+    request = chat(messages=[USER, last])
+    assert request_hooks._thinks_always(False, handler(spec), request) is thinks
+
+
+def test_a_budget_in_anthropics_field_is_ours_to_hold_and_not_the_hosts_to_warn_of(served):
+    thinking = {"type": "enabled", "budget_tokens": 2048}
+    messages_request = AnthropicMessagesRequest(
+        model="m", max_tokens=5, messages=[USER], thinking=thinking
+    )
+    anthropic = SimpleNamespace(openai_serving_chat=handler())
+    refusal_hooks._check_messages_request(anthropic, messages_request)
+    assert messages_request.thinking.budget_tokens is None
+    chat_request = chat()
+    request_hooks._carry_messages_fields(chat_request, anthropic, messages_request)
+    assert sampling_params(chat_request)["custom_params"]["thinking_budget"] == 2048
 
 
 def test_cached_tokens_stand_at_the_top_of_usage_whole_and_streamed(served):
@@ -201,7 +235,7 @@ def test_a_cut_call_is_left_out_of_a_message(finish, left):
     message = SimpleNamespace(tool_calls=[call(0, '{"a": 1}'), call(1, '{"a": ')])
     choice = SimpleNamespace(finish_reason=finish, message=message)
     anthropic = SimpleNamespace(openai_serving_chat=handler())
-    response_hooks._leave_out_cut_calls(
+    response_hooks._convert_chat_response(
         lambda *_: None, anthropic, SimpleNamespace(choices=[choice])
     )
     assert [call.id for call in message.tool_calls] == left

@@ -95,13 +95,14 @@ BILLING = "x-anthropic-billing-header: cc_version=2; cch=1;"
 )
 def test_a_billing_line_at_the_beginning_of_a_system_prompt_is_taken_out(system, left):
     for given in (system, [block("text", text=system), block("text", text="Also.")]):
-        request = SimpleNamespace(system=given, messages=[])
+        request = SimpleNamespace(system=given, messages=[], thinking=None)
         messages_requests.tidy(request)
         texts = request.system if isinstance(given, str) else request.system[0].text
         assert texts == left
 
 
 def test_a_request_without_system_prompt_stays_without():
-    request = SimpleNamespace(system=None, messages=[message([block("redacted_thinking")])])
+    messages = [message([block("redacted_thinking")])]
+    request = SimpleNamespace(system=None, messages=messages, thinking=None)
     messages_requests.tidy(request)
     assert (request.system, request.messages[0].content) == (None, [])

@@ -31,26 +31,6 @@ def test_flat_tools_of_responses_become_nested_ones():
     assert request_fields.tools_of(request) == [{"type": "function", "function": function}]
 
 
-@pytest.mark.parametrize("make", [chat, lambda **f: ResponsesRequest(input="hi", **f)])
-def test_the_thinking_budget_is_a_field_of_the_request(make):
-    assert request_fields.thinking_budget(make()) is None
-    assert request_fields.thinking_budget(make(max_thinking_tokens=0)) == 0
-    assert request_fields.thinking_budget(make(max_thinking_tokens=64)) == 64
-
-
-def test_the_field_goes_before_sglangs_custom_parameter():
-    custom = {"thinking_budget": 5}
-    assert request_fields.thinking_budget(chat(custom_params=custom)) == 5
-    request = chat(custom_params=custom, max_thinking_tokens=9)
-    assert request_fields.thinking_budget(request) == 9
-
-
-@pytest.mark.parametrize("value", [-1, 1.5, "8", True, []])
-def test_a_wrong_thinking_budget_is_refused_by_name_and_value(value):
-    with pytest.raises(ValueError, match="max_thinking_tokens: want a non-negative integer, got"):
-        request_fields.thinking_budget(chat(max_thinking_tokens=value))
-
-
 @pytest.mark.parametrize(
     "fields",
     [

@@ -101,6 +101,35 @@ CHATS = {
         "chat_template_kwargs.clear_thinking",
         "want false or nothing",
     ),
+    "tool_grammar": (
+        {"tool_grammar": "always"},
+        "tool_grammar",
+        "want one of auto, forced-only, off, got 'always'",
+    ),
+    "budget": (
+        {"thinking_token_budget": -1},
+        "thinking_token_budget",
+        "want a non-negative integer, got -1",
+    ),
+    "budget of thinking": (
+        {"thinking": {"type": "enabled", "budget_tokens": "x"}},
+        "thinking.budget_tokens",
+        "want a non-negative integer, got 'x'",
+    ),
+    "two budgets": (
+        {"max_thinking_tokens": 5, "custom_params": {"thinking_budget": 6}},
+        "custom_params.thinking_budget",
+        "want 5, as max_thinking_tokens says, got 6",
+    ),
+    "forced call beside a format": (
+        {
+            "tools": [tool({"type": "object"})],
+            "tool_choice": "required",
+            "response_format": {"type": "json_object"},
+        },
+        "tool_choice",
+        "want auto or none beside a response format, regex or ebnf, got required",
+    ),
     "keep": ({"thinking": {"type": "enabled", "keep": "none"}}, "thinking.keep", "want 'all'"),
 }
 
@@ -169,6 +198,14 @@ ANTHROPIC = {
         "tools[0].function.parameters: want a JSON schema, got one that breaks: /properties/a/type",
     ),
     "preserve_thinking": ({"preserve_thinking": False}, "preserve_thinking: want true or nothing"),
+    "tool_grammar": (
+        {"tool_grammar": 5},
+        "tool_grammar: want one of auto, forced-only, off, got 5",
+    ),
+    "budget": (
+        {"thinking_token_budget": 1.5},
+        "thinking_token_budget: want a non-negative integer, got 1.5",
+    ),
 }
 
 
@@ -198,6 +235,7 @@ RESPONSES_REFUSED = {
         "tools[0].parameters",
     ),
     "preserve_thinking": ({"preserve_thinking": False}, "preserve_thinking"),
+    "tool_grammar": ({"tool_grammar": "x"}, "tool_grammar"),
     "temperature": ({"temperature": "hot"}, "temperature"),
 }
 

@@ -65,3 +65,14 @@ class ObjectShape:
 
 
 Shape = ValueShape | ArrayShape | ObjectShape
+
+
+def parts_of(shape: Shape) -> list[Rule]:
+    """Return the rules that a shape refers to."""
+    if isinstance(shape, ValueShape):
+        return shape.rules
+    if isinstance(shape, ObjectShape):
+        return [*(part.value for part in shape.fields), *(value for _, value in shape.others)]
+    rest = [] if shape.rest is None else [shape.rest]
+    contained = [] if shape.contains is None else [shape.contains[0]]
+    return [*shape.prefix, *rest, *(shape.distinct or ()), *contained]

@@ -9,7 +9,7 @@ from .document import Document
 from .graph import Graph
 from .key_values import as_json
 from .objects import Pair, object_rules
-from .shapes import ArrayShape, ObjectShape, Rule, Shape, Terminal, ValueShape
+from .shapes import ArrayShape, ObjectShape, Rule, Shape, Terminal, ValueShape, parts_of
 from .shortest import shortest_texts, unfolding_rules
 from .strings import literal
 
@@ -20,6 +20,10 @@ _HEADER: Final = (
     rf"%ignore /[ \t\n\r]{{1,{MAX_BLANKS}}}/"
 )
 
+_MAX_INSTANCES: Final = 64
+_MAX_INSTANCE: Final = 1000
+"""Characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaGrammar:
@@ -27,13 +31,15 @@ class SchemaGrammar:
 
     text: a Lark grammar of which `start` is the schema's value. relaxed: what it doesn't hold in
     full, as (JSON pointer of the schema, keyword). hints: compact JSON texts that complete some
-    terminal. shortest: a short instance as compact JSON; None where the schema has no finite one.
-    growth: bytes of the longest among the short instances of all subschemas.
+    terminal. instances: compact JSON texts that are short instances of subschemas, shortest first.
+    shortest: such an instance of the whole; None where the schema has no finite one. growth: bytes
+    of the longest among the short instances of all that may come within a value.
     """
 
     text: str
     relaxed: tuple[tuple[str, str], ...]
     hints: tuple[str, ...]
+    instances: tuple[str, ...]
     shortest: str | None
     growth: int
 
@@ -60,13 +66,35 @@ def _written(schema: Any, owner: str) -> SchemaGrammar:
         raise SchemaError(owner, "", "no value satisfies it")
     writer = _Writer(graph.shapes, alive)
     text = writer.write(root)
+    parts = _parts(graph.shapes, root)
     return SchemaGrammar(
         text=text,
         relaxed=tuple(dict.fromkeys((*graph.relaxed, *writer.relaxed))),
         hints=tuple(writer.hints),
+        instances=_instances(texts, parts),
         shortest=texts.get(root),
-        growth=max((len(part.encode()) for part in texts.values()), default=0),
+        growth=max((len(texts[rule].encode()) for rule in parts if rule in texts), default=0),
     )
+
+
+def _parts(shapes: list[Shape], root: Rule) -> set[Rule]:
+    """Return the rules that stand within others: not the root, unless it is recursive."""
+    top = {root}
+    while isinstance(shape := shapes[root], ValueShape) and len(shape.rules) == 1:
+        root = shape.rules[0]  # another name of the root
+        if root in top:
+            break
+        top.add(root)
+    inner = (
+        part for rule, shape in enumerate(shapes) for part in parts_of(shape) if rule not in top
+    )
+    return set(range(len(shapes))) - top | set(inner) | set(parts_of(shapes[root]))
+
+
+def _instances(texts: dict[Rule, str], parts: set[Rule]) -> tuple[str, ...]:
+    """Return the texts of the parts that are no longer than is worth a try."""
+    short = {texts[rule] for rule in parts if rule in texts and len(texts[rule]) <= _MAX_INSTANCE}
+    return tuple(sorted(short, key=lambda text: (len(text), text))[:_MAX_INSTANCES])
 
 
 class _Writer:

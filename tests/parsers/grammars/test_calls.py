@@ -288,4 +288,4 @@ def test_schemas_are_compiled_once_and_the_memory_is_bounded(make_tool: Any, dri
     for number in range(30):
         schema = {"type": "object", "properties": {f"key{number}": {"type": "string"}}}
         compiler.tool_calls([make_tool("a", schema)], is_forced=True)
-    assert 0 < compiler.num_cached_bytes <= 100_000
+    assert 0 < compiler.cache_use.num_bytes <= 100_000
