@@ -67,8 +67,7 @@ def distinct_rules(name: str, items: list[str], least: int, most: int | None) ->
     return [
         f"{name}: {full if least else f'{empty} | {full}'}",
         f"{name}m::_: {choices}",
-        f'{name}t::_: "" %if bit_count_ge(_, {least})'
-        f' | "," {name}m::_ %if bit_count_lt(_, {most})',
+        f'{name}t::_: "" %if bit_count_ge(_, {least}) | "," {name}m::_ %if bit_count_lt(_, {most})',
     ]
 
 

@@ -2,15 +2,23 @@
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
+from typing import Final
 
 from .constants import kind_of
-from .key_values import as_json
+from .formats import FORMAT_PATTERNS
+from .key_values import as_json, is_unicode
 from .nodes import Node
 from .numbers import number_terminal
 from .scalar_rules import NumberRules, StringRules
 from .shapes import Terminal
 from .strings import any_string, literal, string_terminal
+
+_FREE_FORMATS: Final = frozenset(("password", "binary"))
+"""Formats that ask nothing of the text."""
+
+_NO_JSON: Final = frozenset(("NaN", "Infinity", "-Infinity"))
 
 Relaxed = list[tuple[str, str]]
 
@@ -19,8 +27,10 @@ def string_choice(
     rules: StringRules, excluded: tuple[str, ...], relaxed: Relaxed
 ) -> Terminal | None:
     """Return the terminal of strings by the rules, but for `excluded` ones; None if it is empty."""
-    if rules == StringRules() and not excluded:
-        return Terminal(any_string(), ('""',))
+    if any(name not in FORMAT_PATTERNS and name not in _FREE_FORMATS for name in rules.formats):
+        relaxed.append((rules.pointer, "format"))
+    if replace(rules, formats=()) == StringRules() and not FORMAT_PATTERNS.keys() & rules.formats:
+        return _other_strings(excluded)
     found = string_terminal(
         patterns=rules.patterns,
         not_patterns=rules.not_patterns,
@@ -33,7 +43,16 @@ def string_choice(
     if found.is_empty:
         return None
     samples = tuple(map(as_json, found.samples))
-    return Terminal(found.expression, samples, True, rules != StringRules())
+    return Terminal(found.expression, samples, is_hint=True, is_patterned=True)
+
+
+def _other_strings(excluded: tuple[str, ...]) -> Terminal:
+    if not excluded:
+        return Terminal(any_string(), ('""',))
+    names = ("", *map(str, range(len(excluded) + 1)))
+    samples = tuple(as_json(name) for name in names if name not in excluded)[:2]
+    unwanted = " | ".join(literal(text) for text in excluded)
+    return Terminal(f"{any_string()} & ~({unwanted})", samples)
 
 
 def number_choice(node: Node, relaxed: Relaxed) -> Terminal | None:
@@ -60,16 +79,19 @@ def number_choice(node: Node, relaxed: Relaxed) -> Terminal | None:
 
 
 def constant(text: str) -> Terminal | None:
-    """Return the terminal of one scalar's spellings; None for a string that UTF-8 can't hold."""
+    """Return the terminal of one scalar's spellings.
+
+    None for what JSON can't carry: a string with a lone surrogate, NaN, Infinity.
+    """
+    if text in _NO_JSON:
+        return None
     kind = kind_of(text)
     if kind in ("integer", "fraction"):
         return Terminal(number_constant(text), (text,), is_hint=True)
     if kind != "string":
         return Terminal(f'"{text}"', (text,), is_hint=True)
     value = json.loads(text)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(value):
         return None
     return Terminal(literal(value), (as_json(value),), is_hint=True)
 

@@ -49,6 +49,13 @@ def write_grammar(schema: Any, owner: str) -> SchemaGrammar:
 
     Raises SchemaError where the schema is none, or no value can satisfy it.
     """
+    try:
+        return _written(schema, owner)
+    except RecursionError as error:
+        raise SchemaError(owner, "", "nested or referring too deeply") from error
+
+
+def _written(schema: Any, owner: str) -> SchemaGrammar:
     check_schema(schema, owner)
     document = Document(schema)
     graph = Graph(document)
