@@ -16,6 +16,7 @@ from .masks import MaskVocabulary
 
 _BLANKS = b" \t\r\n"
 _CLOSERS = (b"}", b"]", b",", b":")
+_EXPONENTS = (b"e9", b"e99")  # they make a whole number of begun decimals
 _VALUES = (
     *(b"0", b'""', b"null", b"true", b"false", b"[]", b"{}", b"1", b"2", b"3", b"4", b"5", b"6"),
     *(b"7", b"8", b"9", b'"', b"{", b"[", b"-", b".", b"e", b"n", b"t", b"f"),
@@ -85,7 +86,7 @@ def _texts(masks: MaskVocabulary, written: SchemaGrammar) -> Texts:
     objects = [members(text) for text in (*written.instances, written.shortest or "")]
     return Texts(
         objects=[tokens(*texts) for texts in objects if texts],
-        after_value=tokens(*_CLOSERS, *_VALUES),
+        after_value=tokens(*_CLOSERS, *_EXPONENTS, *_VALUES),
         after_colon=tokens(*wholes_first, *keys, *_VALUES, *_CLOSERS),
         elsewhere=tokens(*_CLOSERS, *no_strings, *keys, *_VALUES),
         hints=ends,

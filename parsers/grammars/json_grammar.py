@@ -32,7 +32,8 @@ _LIMITS: Mapping[str, Any] = {
 # Without this llguidance allows one spelling only, in tokens, of text that is forced.
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
 _RENEW_TOKENS = 200_000
-_MARGIN = 1.3
+_GROWTH_MARKS = 8
+"""Tokens beside key and value: colon, comma, a character that an escape spells."""
 
 # Measured growth of the process, in bytes: a grammar, a byte of its text, each of its first tokens
 # (they meet most of the lexer's states), each later token, and each place of a counted repetition.
@@ -125,9 +126,13 @@ class JsonGrammar:
         return self.finder.find(self._prototype, b"", num_walks=16)
 
     def _growth_in_tokens(self, written: SchemaGrammar) -> int:
-        """Return tokens by which one more value, key or constant may lengthen the close."""
+        """Return tokens by which one more key, value or constant may lengthen the close."""
         longest = max((len(hint.encode()) for hint in written.hints), default=0)
-        num_bytes = written.growth + longest  # a key and its value
-        shortest = (written.shortest or "").encode()
-        ratio = _MARGIN * self.num_shortest / len(shortest) if shortest else 1.0
-        return max(2, 2 + int(num_bytes * min(1.0, ratio)))
+        texts = [*written.hints, *written.instances, written.shortest or "", '"abcdefgh"']
+        ratios = (
+            self.masks.num_tokens(text.encode()) / len(text.encode())
+            for text in texts
+            if len(text) > 8
+        )
+        num_tokens = max(ratios) * (written.growth + longest)  # a key and its value
+        return _GROWTH_MARKS + int(min(num_tokens, written.growth + longest))

@@ -166,16 +166,19 @@ class JsonMatcher:
         return state._replace(place=place, bound=state.bound + growth, is_exact=False)
 
     def _fit(self, words: Any, num_left: int) -> None:
-        """Restrict a mask to what leaves room for a close."""
+        """Restrict a mask to what leaves room for a close.
+
+        A token lengthens the close by one `growth` at most, or one for each `{ [ , :` in it.
+        """
         growth = self._grammar.growth
         if self._needs_plan(num_left - self._state.bound - _SLACK):
             self._replan(num_left)
         state = self._state
         room = num_left - state.bound - _SLACK
-        if state.is_exact and room < 2 * growth:
+        if state.is_exact and room < growth:
             self._close(words, room)
         else:
-            self._limit_structure(words, room // growth - 1)
+            self._limit_structure(words, max(0, room // growth))
 
     def _needs_plan(self, room: int) -> bool:
         """Return whether the bound's room is too small to go on without the exact close.
@@ -236,7 +239,7 @@ class JsonMatcher:
         """Keep one token from opening more than the room can close."""
         if limit >= STRUCTURE_LEVELS[-1]:
             return
-        level = max(level for level in STRUCTURE_LEVELS if level <= max(0, limit))
+        level = max(level for level in STRUCTURE_LEVELS if level <= limit)
         allowed = self._masks.at_most_structure[level].numpy()
         if self._state.place.is_string:  # there a comma is text
             allowed = allowed | self._masks.plain_text.numpy()

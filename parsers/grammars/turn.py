@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ..vocabulary import THINK_CLOSE, THINK_OPEN
 from .bodies import Body, BodyGrammar
-from .masks import Bitmask
 from .json_matcher import MAX_ROLLBACK
+from .masks import Bitmask
 
 # Of a limited turn a quarter, at most this many tokens, is kept from the thinking for the body.
 _MAX_RESERVE = 2048

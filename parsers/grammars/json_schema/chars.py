@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from itertools import groupby
 from typing import Final, NamedTuple
 
 Ranges = tuple[tuple[int, int], ...]
@@ -141,13 +142,15 @@ def _python_class(pattern: str) -> Ranges:
 
 @cache
 def _categories() -> dict[str, Ranges]:
-    found: dict[str, list[tuple[int, int]]] = {}
-    category, begin = unicodedata.category("\0"), 0
-    for code in range(1, sys.maxunicode + 2):
-        here = unicodedata.category(chr(code)) if code <= sys.maxunicode else ""
-        if here != category:
-            found.setdefault(category, []).append((begin, code - 1))
-            category, begin = here, code
+    found: dict[str, list[tuple[int, int]]] = {
+        "Cn": [(_WITHOUT_LETTERS, 0xDFFFF), (0xE1000, 0xEFFFF), (0xFFFFE, 0xFFFFF)],
+        "Co": [(0xF0000, 0xFFFFD), (0x100000, 0x10FFFD)],
+    }
+    found["Cn"].append((0x10FFFE, sys.maxunicode))
+    for begin, end in ((0, _WITHOUT_LETTERS), (0xE0000, 0xE1000)):
+        for category, run in groupby(range(begin, end), lambda code: unicodedata.category(chr(code))):
+            codes = list(run)
+            found.setdefault(category, []).append((codes[0], codes[-1]))
     return {name: normalise(ranges) for name, ranges in found.items()}
 
 

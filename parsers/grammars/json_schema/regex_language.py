@@ -229,6 +229,42 @@ def length_bounds(language: Language) -> tuple[int, int | None]:
     return sum(low for low, _ in bounds), None if longest is None else sum(longest)
 
 
+def with_length(language: Language, low: int, high: int | None) -> Language | None:
+    """Return the strings of the language of `low` to `high` characters (None: no limit).
+
+    Gives None where the count doesn't go into the language: two parts of it vary in length.
+    """
+    shortest, longest = length_bounds(language)
+    if low <= shortest and (high is None or (longest is not None and longest <= high)):
+        return language
+    if (high is not None and shortest > high) or (longest is not None and longest < low):
+        return NOTHING
+    if isinstance(language, Either):
+        ways = [with_length(part, low, high) for part in language.parts]
+        return None if None in ways else either(way for way in ways if way is not None)
+    if isinstance(language, Repeat):
+        width, widest = length_bounds(language.part)
+        if width != widest:
+            return None
+        most = language.high if high is None else high // width
+        if language.high is not None and most is not None:
+            most = min(most, language.high)
+        return repeat(language.part, max(language.low, -(-low // width)), most)
+    if isinstance(language, Concat):
+        bounds = [length_bounds(part) for part in language.parts]
+        varying = [i for i, (least, most) in enumerate(bounds) if least != most]
+        if len(varying) != 1:
+            return None
+        place = varying[0]
+        fixed = shortest - bounds[place][0]
+        part = with_length(
+            language.parts[place], max(low - fixed, 0), None if high is None else high - fixed
+        )
+        if part is not None:
+            return concat([*language.parts[:place], part, *language.parts[place + 1 :]])
+    return None
+
+
 def with_first(language: Language, ranges: Ranges) -> Language:
     """Return the strings of the language that begin with a character of the set."""
     return _with_edge(language, ranges, is_first=True)

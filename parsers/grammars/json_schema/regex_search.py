@@ -25,6 +25,7 @@ from .regex_language import (
 )
 
 _MAX_SETS: Final = 12
+_STATES_AFTER_FIRST: Final = 64  # looked at for more texts once there is one
 _PLEASANT: Final[tuple[Ranges, ...]] = (
     ((0x61, 0x7A),),
     ((0x30, 0x39),),
@@ -45,7 +46,7 @@ class Found(NamedTuple):
     is_whole: bool
 
 
-def find_texts(language: Language, *, max_texts: int = 4, max_states: int = 4000) -> Found:
+def find_texts(language: Language, *, max_texts: int = 4, max_states: int = 2000) -> Found:
     """Return short members of the language, each ending in another way.
 
     max_states: how many derivatives are looked at before the walk is given up.
@@ -54,7 +55,9 @@ def find_texts(language: Language, *, max_texts: int = 4, max_states: int = 4000
     texts = [""] if language.is_nullable else []
     seen = {language}
     queue: deque[tuple[Language, str]] = deque([(language, "")])
-    while queue and len(texts) < max_texts:
+    num_more = _STATES_AFTER_FIRST
+    while queue and len(texts) < max_texts and num_more:
+        num_more -= bool(texts)
         state, text = queue.popleft()
         for char in representatives(state):
             after = derivatives.by(state, char)

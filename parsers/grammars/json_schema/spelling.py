@@ -28,13 +28,33 @@ def spelling_expression(language: Language) -> str:
     return _intersection(language)
 
 
+def quoted_expression(language: Language) -> str:
+    """Return the terminal expression of all spellings of the language's texts, quotes included.
+
+    Where texts are kept out, each part gets the closing quote and one `~` stands for all: only in
+    this form llguidance sees that plain text may follow without a walk over the vocabulary.
+    """
+    if isinstance(language, Both | Not):
+        ways, kept_out = _conditions(language)
+        if kept_out:
+            closed = " & ".join(rf'({way} "\"")' for way in ways)
+            return rf'("\"" ({closed} & ~(({" | ".join(kept_out)}) "\"")))'
+    return rf'("\"" {spelling_expression(language)} "\"")'
+
+
 def _intersection(language: Language) -> str:
+    ways, kept_out = _conditions(language)
+    return f"({' & '.join([*ways, *(f'~({part})' for part in kept_out)])})"
+
+
+def _conditions(language: Language) -> tuple[list[str], list[str]]:
+    """Return expressions that must all match, and those of which none may."""
     parts = language.parts if isinstance(language, Both) else (language,)
     ways = [f"({spelling_expression(part)})" for part in parts if not isinstance(part, Not)]
-    kept_out = [f"~({spelling_expression(part.part)})" for part in parts if isinstance(part, Not)]
+    kept_out = [spelling_expression(part.part) for part in parts if isinstance(part, Not)]
     if not ways:
         ways.append(f"/{spelled(ANY_CHAR)}*/")
-    return f"({' & '.join(ways + kept_out)})"
+    return ways, kept_out
 
 
 def _runs(language: Concat) -> Iterator[str]:

@@ -24,16 +24,20 @@ from .regex_language import (
     length_bounds,
     negation,
     repeat,
+    with_length,
 )
 from .regex_places import search_language
 from .regex_search import find_texts
 from .regex_syntax import PatternError, parse
-from .spelling import NEVER, spelling_expression
+from .spelling import NEVER, quoted_expression
 
 __all__ = ["MAX_COUNTED_LENGTH", "StringTerminal", "any_string", "literal", "string_terminal"]
 
 MAX_COUNTED_LENGTH: Final = 20_000
 """Longer `minLength` and `maxLength` aren't held: each place costs the lexer 4 KB of states."""
+
+MAX_LENGTH_BESIDE_PATTERN: Final = 64
+"""Longer ones aren't held beside a pattern into which the count doesn't go."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def literal(text: str) -> str:
     Nothing matches it if the text holds a lone surrogate, which UTF-8 can't carry.
     """
     language = _literal_language(text)
-    return NEVER if language == NOTHING else _quoted(language)
+    return NEVER if language == NOTHING else quoted_expression(language)
 
 
 def string_terminal(
@@ -116,7 +120,8 @@ def _string_terminal(
     if max_length is not None and max_length < min_length:
         rules.append(_Rule("maxLength", NOTHING))
     else:
-        rules += _length_rules(rules, min_length, max_length)
+        language = both(rule.language for rule in rules)
+        rules += _length_rules(language, min_length, max_length)
     lost = [rule.keyword for rule in rules if not rule.is_exact]
     while True:
         terminal = _terminal([rule.language for rule in rules], _in_order(lost))
@@ -135,26 +140,32 @@ def _pattern_rule(keyword: str, pattern: str, *, is_negated: bool = False) -> _R
     return _Rule(keyword, negation(found.language) if found.is_exact else ANY, found.is_exact)
 
 
-def _length_rules(rules: list[_Rule], low: int, high: int | None) -> Iterator[_Rule]:
-    """Yield the lengths that the other rules don't imply."""
-    shortest, longest = length_bounds(both(rule.language for rule in rules))
-    is_low_held = low <= shortest
-    is_high_held = high is None or (longest is not None and longest <= high)
-    if not is_low_held and low > MAX_COUNTED_LENGTH:
-        yield _Rule("minLength", ANY, is_exact=False)
-        is_low_held = True
-    if not is_high_held and high is not None and high > MAX_COUNTED_LENGTH:
-        yield _Rule("maxLength", ANY, is_exact=False)
-        is_high_held = True
-    if not (is_low_held and is_high_held):
-        keyword = "minLength" if is_high_held else "maxLength"
-        counted = repeat(ANY_ONE, 0 if is_low_held else low, None if is_high_held else high)
-        yield _Rule(keyword, counted)
+def _length_rules(language: Language, low: int, high: int | None) -> list[_Rule]:
+    """Return the lengths as rules beside `language`, which holds all else."""
+    shortest, longest = length_bounds(language)
+    rules = []
+    if low > max(shortest, MAX_COUNTED_LENGTH):
+        rules.append(_Rule("minLength", ANY, is_exact=False))
+        low = 0
+    if high is not None and high > MAX_COUNTED_LENGTH and (longest is None or longest > high):
+        rules.append(_Rule("maxLength", ANY, is_exact=False))
+        high = None
+    counted = with_length(language, low, high)
+    if counted is not None:
+        return [*rules, _Rule("", counted)]
+    for keyword, bound, rule in (
+        ("minLength", low, repeat(ANY_ONE, low, None)),
+        ("maxLength", high or 0, repeat(ANY_ONE, 0, high)),
+    ):
+        if rule != ANY:
+            is_held = bound <= MAX_LENGTH_BESIDE_PATTERN
+            rules.append(_Rule(keyword, rule if is_held else ANY, is_held))
+    return rules
 
 
 def _terminal(languages: list[Language], relaxed: tuple[str, ...]) -> StringTerminal | None:
     """Return the terminal of what all the languages hold, None if llguidance refuses it."""
-    language = both(_counted_together(languages))
+    language = both(languages)
     if isinstance(language, Repeat) and language.part == ANY_ONE:
         samples: tuple[str, ...] = ("a" * language.low,)
     else:
@@ -162,37 +173,19 @@ def _terminal(languages: list[Language], relaxed: tuple[str, ...]) -> StringTerm
         samples = found.texts
         if found.is_whole and not samples:
             return StringTerminal(NEVER, relaxed, (), is_empty=True)
-    expression = any_string() if language == ANY else _quoted(language)
+    expression = any_string() if language == ANY else quoted_expression(language)
     is_simple = isinstance(language, Repeat) and isinstance(language.part, Chars)
     if not (is_simple or _can_run(expression, samples)):
         return None
     return StringTerminal(expression, relaxed, samples, is_empty=False)
 
 
-def _counted_together(languages: list[Language]) -> list[Language]:
-    """Return the languages with two counts of single characters made one where they meet."""
-    counts = [part for part in languages if isinstance(part, Repeat) and part.part == ANY_ONE]
-    runs = [part for part in languages if isinstance(part, Repeat) and isinstance(part.part, Chars)]
-    if len(runs) != 2 or not counts:
-        return languages
-    count = counts[0]
-    run = next(part for part in runs if part is not count)
-    highs = [part.high for part in (run, count) if part.high is not None]
-    together = repeat(run.part, max(run.low, count.low), min(highs, default=None))
-    return [part for part in languages if part is not run and part is not count] + [together]
-
-
 def _literal_language(text: str) -> Language:
     return concat(Chars(chars_of(char)) for char in text)
 
 
-def _quoted(language: Language) -> str:
-    expression = spelling_expression(language)
-    return rf'("\"" {expression} "\"")'
-
-
 def _in_order(keywords: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(keyword for keyword in keywords if keyword != "excluded"))
+    return tuple(dict.fromkeys(word for word in keywords if word not in ("", "excluded")))
 
 
 def _can_run(expression: str, samples: tuple[str, ...]) -> bool:

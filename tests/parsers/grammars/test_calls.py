@@ -278,14 +278,60 @@ def test_rolling_back_too_far_is_refused(driver: Any, tools: list[Any]) -> None:
         matcher.rollback(2)
 
 
-def test_schemas_are_compiled_once_and_the_memory_is_bounded(make_tool: Any, driver: Any) -> None:
-    from sglang_kimi.parsers.grammars import GrammarCompiler
+def test_without_force_the_thinking_may_open_again_in_the_content_d1(
+    driver: Any, tools: list[Any]
+) -> None:
+    good = section(call("functions.read_file:0", '{"path":"a"}'))
+    again = "a</think>One moment.<think>b</think>Now. " + good
+    assert driver.passes(matcher_for(driver, tools, is_forced=False), again)
+    assert not driver.passes(matcher_for(driver, tools), "a</think><think>b</think>" + good)
 
-    compiler = GrammarCompiler(driver.vocabulary, cache_bytes=100_000)
-    first = compiler.tool_calls([make_tool("a", READ)], is_forced=True)
-    again = compiler.tool_calls([make_tool("b", READ), make_tool("c", WRITE)], is_forced=False)
-    assert again.arguments["b"] is first.arguments["a"]
-    for number in range(30):
-        schema = {"type": "object", "properties": {f"key{number}": {"type": "string"}}}
-        compiler.tool_calls([make_tool("a", schema)], is_forced=True)
-    assert 0 < compiler.cache_use.num_bytes <= 100_000
+
+ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "is_good"),
+    [
+        ('{"n": 1}<|im_end|>', True),
+        ("{CALL}", True),
+        ('{"n": 1}{CALL}', True),
+        ("Hello<|im_end|>", False),
+        ('{"n": {CALL}', False),
+        ("<|im_end|>", False),
+        ('{"n": "x"}<|im_end|>', False),
+    ],
+)
+def test_content_is_held_to_a_format_beside_tools(
+    driver: Any, tools: list[Any], content: str, is_good: bool
+) -> None:
+    answer = driver.compiler.json_schema(ANSWER)
+    matcher = matcher_for(driver, tools, is_forced=False, answer=answer)
+    good = section(call("functions.read_file:0", '{"path":"a"}'))
+    assert driver.passes(matcher, "so</think>" + content.replace("{CALL}", good)) is is_good
+    assert matcher.is_terminated() is is_good
+
+
+def test_an_answer_beside_tools_ends_in_the_room_there_is(driver: Any, tools: list[Any]) -> None:
+    answer = driver.compiler.json_schema({"type": "array", "items": ANSWER})
+    grammar = driver.compiler.tool_calls(tools, is_forced=False, answer=answer)
+    for seed in range(20):
+        matcher = TurnMatcher(grammar, max_tokens=80)
+        output = driver.text(driver.choose(matcher, seed, 80))
+        assert matcher.is_terminated(), output
+
+
+def test_an_answer_beside_tools_is_rolled_back_whole(driver: Any, tools: list[Any]) -> None:
+    answer = driver.compiler.json_schema(ANSWER)
+    matcher = matcher_for(driver, tools, is_forced=False, answer=answer)
+    good = section(call("functions.read_file:0", '{"path":"a"}'))
+    token_ids = driver.spell('</think>{"n": 12}' + good)
+    seen = []
+    for token_id in token_ids:
+        seen.append(driver.allowed(matcher))
+        matcher.accept_token(token_id)
+    for num_tokens in (1, 12, 17, len(token_ids)):
+        matcher.rollback(num_tokens)
+        for index in range(len(token_ids) - num_tokens, len(token_ids)):
+            assert driver.allowed(matcher) == seen[index]
+            matcher.accept_token(token_ids[index])
