@@ -67,15 +67,39 @@ def distinct_rules(name: str, items: list[str], least: int, most: int | None) ->
     return [
         f"{name}: {full if least else f'{empty} | {full}'}",
         f"{name}m::_: {choices}",
-        f'{name}t::_: "" %if bit_count_ge(_, {least})'
-        f' | "," {name}m::_ %if bit_count_lt(_, {most})',
+        f'{name}t::_: "" %if bit_count_ge(_, {least}) | "," {name}m::_ %if bit_count_lt(_, {most})',
     ]
 
 
-def containing_rules(name: str, item: str | None, wanted: str, least: int) -> list[str]:
-    """Return the rules of an array of items, at least `least` of which are wanted ones."""
-    if item is None:
+def containing_rules(name: str, item: str, wanted: str, shape: ArrayShape) -> list[str]:
+    """Return the rules of an array of items, some of which must be wanted ones.
+
+    Where the length has bounds too, a rule's parameter counts the items and the wanted ones; a
+    wanted item may also count as any. Nothing is returned where the array has no value.
+    """
+    assert shape.contains is not None
+    needed, least, most = shape.contains[1], shape.least, shape.most
+    if most is None and least <= needed:
+        more = repeated(f'"," ({item} ",")* {wanted}', needed - 1, needed - 1)
+        return [f'{name}: "[" ({item} ",")* {wanted} {more} ("," {item})* "]"']
+    if most is not None and max(needed, least) > most:
         return []
-    between = f'("," {item})*'
-    more = repeated(f'"," ({item} ",")* {wanted}', least - 1, least - 1)
-    return [f'{name}: "[" ({item} ",")* {wanted} {more} {between} "]"']
+    width = max(least, most or 0).bit_length()
+    items, found = f"[0:{width}]", f"[{width}:{width + needed.bit_length()}]"
+    # the items before the last comma
+    done = f"and(ge({items}, {max(least - 1, 0)}), ge({found}, {needed}))"
+    any_item, comma = f"{item} {name}t::_", f'"," {name}m::incr({items})'
+    if most is None:
+        more = f'("," {item})* %if {done} | {comma} %if not({done})'
+    else:
+        room = f"and(ge({found}, {needed}), lt({items}, {most}))"
+        for count in range(needed):
+            left = max(most - needed + count, 0)
+            room = f"or(and(eq({found}, {count}), lt({items}, {left})), {room})"
+        any_item += f" %if {room}"
+        more = f'"" %if {done} | {comma} %if lt({items}, {most - 1})'
+    return [
+        f'{name}: "[" {name}m::0 "]"',
+        f"{name}m::_: {any_item} | {wanted} {name}t::incr({found})",
+        f"{name}t::_: {more}",
+    ]

@@ -9,7 +9,6 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 Ranges = tuple[tuple[int, int], ...]
@@ -23,18 +22,24 @@ _SHORT_ESCAPES: Final = {
     **{0x22: '"', 0x2F: "/", 0x5C: "\\"},
 }
 _HEX: Final = "0123456789abcdef"
-_MAX_SPELLED_RANGES: Final = 40
 _WITHOUT_LETTERS: Final = 0x40000  # no letter or digit from here on
 
 
 class CharClass(NamedTuple):
-    """A class of a pattern as two sets, since ECMA-262 and Python's `re` read some differently.
+    """A class of a pattern as ECMA-262 and as Python's `re` read it."""
 
-    sure: what both take for a member. possible: what one of them does.
-    """
+    ecma: Ranges
+    python: Ranges
 
-    sure: Ranges
-    possible: Ranges
+    @property
+    def sure(self) -> Ranges:
+        """What both take for a member."""
+        return intersect(self.ecma, self.python)
+
+    @property
+    def possible(self) -> Ranges:
+        """What one of them takes for a member."""
+        return union(self.ecma, self.python)
 
 
 def normalise(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -94,18 +99,26 @@ def exactly(ranges: Ranges) -> CharClass:
     return CharClass(ranges, ranges)
 
 
+def unite(classes: Iterable[CharClass]) -> CharClass:
+    """Return the class of the characters of any of them."""
+    known = list(classes)
+    return CharClass(union(*(c.ecma for c in known)), union(*(c.python for c in known)))
+
+
 def negate(chars: CharClass) -> CharClass:
     """Return the class of all other characters."""
-    return CharClass(complement(chars.possible), complement(chars.sure))
+    return CharClass(complement(chars.ecma), complement(chars.python))
 
 
 DIGITS: Final[Ranges] = ((0x30, 0x39),)
 WORD: Final[Ranges] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
-_SPACES: Final = normalise(
-    ((9, 13), (0x20, 0x20), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029))
-    + ((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000))
+_SPACES: Final = chars_of(
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
 )
-SPACE: Final = CharClass(_SPACES, union(_SPACES, ((0x1C, 0x1F), (0x85, 0x85), (0xFEFF, 0xFEFF))))
+SPACE: Final = CharClass(
+    union(_SPACES, chars_of("\ufeff")), union(_SPACES, chars_of("\x1c\x1d\x1e\x1f\x85"))
+)
 DOT: Final = CharClass(complement(chars_of("\n\r\u2028\u2029")), complement(chars_of("\n")))
 
 
@@ -144,25 +157,16 @@ def general_category(name: str) -> Ranges | None:
     return union(*parts) if parts and 1 <= len(name) <= 2 else None
 
 
-def has_all_spellings(ranges: Ranges) -> bool:
-    """Return whether `spelled` writes the set's characters outside ASCII as `\\u` escapes too."""
-    return len(ranges) <= _MAX_SPELLED_RANGES
-
-
 @lru_cache(4096)
 def spelled(ranges: Ranges) -> str:
-    """Return a Rust regex of every way to write one character of the set in a JSON string.
-
-    Sets of very many ranges (letters of all scripts) have only the plain spelling outside ASCII.
-    """
-    escaped = ranges if has_all_spellings(ranges) else intersect(ranges, ((0, 0x7F),))
+    """Return a Rust regex of every way to write one character of the set in a JSON string."""
     ways = [_class(intersect(ranges, _RAW))]
     short = "".join(name for code, name in _SHORT_ESCAPES.items() if _holds(ranges, code))
     after_backslash = [_class(chars_of(short))]
-    basic = _hex_digits(intersect(escaped, ((0, _ASTRAL - 1),)), 4)
+    basic = _hex_digits(intersect(ranges, ((0, _ASTRAL - 1),)), 4)
     if basic:
         after_backslash.append("u" + basic)
-    after_backslash += _surrogate_pairs(intersect(escaped, ((_ASTRAL, sys.maxunicode),)))
+    after_backslash += _surrogate_pairs(intersect(ranges, ((_ASTRAL, sys.maxunicode),)))
     if any(after_backslash):
         ways.append("\\\\" + _either(after_backslash))
     return f"(?:{'|'.join(way for way in ways if way)})"
@@ -198,13 +202,15 @@ def _hex_digits(ranges: Ranges, width: int) -> str:
     if ranges == ((0, 16**width - 1),):
         return "[0-9a-fA-F]" + (f"{{{width}}}" if width > 1 else "")
     size = 16 ** (width - 1)
+    rests: list[list[tuple[int, int]]] = [[] for _ in _HEX]
+    for first, last in ranges:
+        for digit in range(first // size, last // size + 1):
+            low = digit * size
+            rests[digit].append((max(first - low, 0), min(last - low, size - 1)))
     digits_by_rest: dict[Ranges, str] = {}
-    for number, digit in enumerate(_HEX):
-        low = number * size
-        part = intersect(ranges, ((low, low + size - 1),))
-        if part:
-            rest = tuple((first - low, last - low) for first, last in part)
-            digits_by_rest[rest] = digits_by_rest.get(rest, "") + digit
+    for name, rest in zip(_HEX, map(tuple, rests), strict=True):
+        if rest:
+            digits_by_rest[rest] = digits_by_rest.get(rest, "") + name
     ways = [
         _class(chars_of(digits + digits.upper())) + _hex_digits(rest, width - 1)
         for rest, digits in digits_by_rest.items()
@@ -214,24 +220,24 @@ def _hex_digits(ranges: Ranges, width: int) -> str:
 
 def _surrogate_pairs(ranges: Ranges) -> list[str]:
     """Return regexes of `uD83D\\uDE00` and the like, the first backslash left out."""
-    lows_by_high: dict[Ranges, list[tuple[int, int]]] = {}
-    cuts = {0, 0x400}
-    pairs = [(divmod(a - _ASTRAL, 0x400), divmod(b - _ASTRAL, 0x400)) for a, b in ranges]
-    for (high_a, _), (high_b, _) in pairs:
-        cuts |= {high_a, high_a + 1, high_b, high_b + 1}
-    borders = sorted(cuts)
-    for begin, end in pairwise(borders):
-        lows = normalise(
-            (low_a if begin == high_a else 0, low_b if begin == high_b else 0x3FF)
-            for (high_a, low_a), (high_b, low_b) in pairs
-            if high_a <= begin <= high_b
-        )
-        if lows:
-            lows_by_high.setdefault(lows, []).append((begin, end - 1))
+    lows: dict[int, list[tuple[int, int]]] = {}
+    whole: list[tuple[int, int]] = []
+    for first, last in ranges:
+        high_a, low_a = divmod(first - _ASTRAL, 0x400)
+        high_b, low_b = divmod(last - _ASTRAL, 0x400)
+        if high_a == high_b:
+            lows.setdefault(high_a, []).append((low_a, low_b))
+            continue
+        lows.setdefault(high_a, []).append((low_a, 0x3FF))
+        lows.setdefault(high_b, []).append((0, low_b))
+        whole += [(high_a + 1, high_b - 1)] if high_a + 1 < high_b else []
+    highs_by_lows: dict[Ranges, list[tuple[int, int]]] = {((0, 0x3FF),): whole} if whole else {}
+    for high, found in lows.items():
+        highs_by_lows.setdefault(normalise(found), []).append((high, high))
     return [
         f"u{_hex_digits(_shift(normalise(highs), 0xD800), 4)}"
-        f"\\\\u{_hex_digits(_shift(lows, 0xDC00), 4)}"
-        for lows, highs in lows_by_high.items()
+        f"\\\\u{_hex_digits(_shift(part, 0xDC00), 4)}"
+        for part, highs in highs_by_lows.items()
     ]
 
 

@@ -1,9 +1,10 @@
 """Whether something is a JSON schema at all, and if not, where it breaks."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .pointers import ReferenceTable, step
+from .pointers import ReferenceTable, Target, step
 
 _KINDS: Final = frozenset(
     ("string", "number", "integer", "boolean", "null", "array", "object", "any")
@@ -21,7 +22,16 @@ _SCHEMA_MAPS: Final = (
     *("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"),
     "dependencies",
 )
-_STRINGS: Final = ("pattern", "format", "$ref", "$id", "id", "$anchor", "$dynamicRef")
+_STRINGS: Final = (
+    "pattern",
+    "format",
+    "$ref",
+    "$id",
+    "id",
+    "$anchor",
+    "$dynamicRef",
+    "$recursiveRef",
+)
 _MAX_DEPTH: Final = 128
 
 
@@ -41,13 +51,24 @@ class SchemaError(ValueError):
 
 def check_schema(schema: Any, tool: str) -> None:
     """Raise SchemaError where a keyword that grammars use has a value it can't have."""
-    _Checker(schema, tool).check(schema, "", 0)
+    checker = _Checker(schema, tool)
+    checker.check(schema, "", 0)
+    checker.check_targets()
 
 
 class _Checker:
     def __init__(self, root: Any, tool: str) -> None:
         self._references = ReferenceTable(root)
         self._tool = tool
+        self._seen: set[int] = set()
+        self._targets: list[Target] = []
+
+    def check_targets(self) -> None:
+        """Check what references name outside the places where schemas stand."""
+        while self._targets:
+            target = self._targets.pop()
+            if id(target.schema) not in self._seen:
+                self.check(target.schema, target.pointer, 0)
 
     def check(self, schema: Any, path: str, depth: int) -> None:
         if isinstance(schema, bool):
@@ -56,6 +77,7 @@ class _Checker:
             self._fail(path, f"got {schema!r}, want an object or a boolean")
         if depth > _MAX_DEPTH:
             self._fail(path, f"nested deeper than {_MAX_DEPTH}")
+        self._seen.add(id(schema))
         self._check_type(schema, path)
         self._check_values(schema, path)
         self._check_required(schema, path)
@@ -94,7 +116,7 @@ class _Checker:
     def _check_values(self, schema: Mapping[str, Any], path: str) -> None:
         for key in _COUNTS:
             count = schema.get(key, 0)
-            if not _is_number(count) or count < 0 or not float(count).is_integer():
+            if not _is_number(count) or count < 0 or int(count) != count:
                 self._fail(f"{path}/{key}", f"got {count!r}, want an integer of 0 or more")
         for key in ("minimum", "maximum", "multipleOf"):
             if not _is_number(schema.get(key, 1)):
@@ -131,17 +153,30 @@ class _Checker:
             self._fail(path, f"got {names!r}, want a list of property names")
 
     def _check_reference(self, schema: Mapping[str, Any], path: str) -> None:
-        reference = schema.get("$ref", "#")
+        for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if key in schema:
+                self._check_target(schema, key, path)
+
+    def _check_target(self, schema: Mapping[str, Any], key: str, path: str) -> None:
+        reference = schema[key]
         try:
             target = self._references.find(reference, schema)
         except KeyError:
-            self._fail(f"{path}/$ref", f"{reference!r} names nothing in this schema")
-        if target is not None and not isinstance(target.schema, bool | Mapping):
-            self._fail(f"{path}/$ref", f"{reference!r} names {target.schema!r}, which is no schema")
+            self._fail(f"{path}/{key}", f"{reference!r} names nothing in this schema")
+        if target is None:
+            return
+        if not isinstance(target.schema, bool | Mapping):
+            self._fail(
+                f"{path}/{key}", f"{reference!r} names {target.schema!r}, which is no schema"
+            )
+        self._targets.append(target)
 
     def _fail(self, path: str, problem: str) -> None:
         raise SchemaError(self._tool, path, problem)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether the value is a JSON number: Python also reads NaN and Infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)

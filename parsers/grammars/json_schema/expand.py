@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any, Final
 
+from .branches import FREE, Nodes, product, union
 from .document import NOTHING, Conj, Document, Member
 from .key_values import value_of
-from .keywords import NEGATABLE, missing_key, own_node, refusals, unheld_keywords
-from .nodes import Node, ObjectRules
+from .keywords import can_refuse, missing_key, own_node, refusals, requiring
+from .nodes import Node
+from .unevaluated import unevaluated_node
 
-MAX_NODES: Final = 128
 _MAX_COMPARED: Final = 48  # branches of oneOf told apart from each other
 _PROBE_DEPTH: Final = 2
-
-Nodes = list[Node]
 
 
 class Expander:
@@ -38,27 +37,31 @@ class Expander:
         if conj == NOTHING:
             return []
         if conj not in self._expanded:
-            nodes = [Node()]
+            nodes = [FREE]
             for literal in conj:
-                nodes = self._within(nodes, self._literal(literal), literal)
+                member = self._document.member(literal)
+                nodes = self._narrowed(nodes, self._literal(literal), member, "allOf")
             if self._is_probing:
                 return nodes
             self._expanded[conj] = nodes
         return self._expanded[conj]
 
-    def _within(self, nodes: Nodes, others: Nodes, literal: int) -> Nodes:
-        product = _product(nodes, others)
-        if product is None:
-            self._relax(self._document.member(literal), "allOf")
+    def _narrowed(self, nodes: Nodes, others: Nodes | None, member: Member, key: str) -> Nodes:
+        """Return what satisfies both lists; the first alone where that can't be said."""
+        joined = None if others is None else product(nodes, others)
+        if joined is None:
+            self._relax(member, key)
             return nodes
-        return product
+        return joined
 
     def _any(self, conj: Conj) -> Nodes:
         """Return the nodes of a Conj within the expansion that is under way."""
-        nodes = [Node()]
+        nodes = [FREE]
         for literal in conj:
-            found = [] if literal == 0 else self._literal(literal)
-            nodes = self._within(nodes, found, literal) if literal else []
+            if literal == 0:
+                return []
+            member = self._document.member(literal)
+            nodes = self._narrowed(nodes, self._literal(literal), member, "allOf")
         return nodes
 
     def _literal(self, literal: int) -> Nodes:
@@ -82,29 +85,34 @@ class Expander:
         if self._num_choices > self._open[literal]:
             return []
         self._relax(self._document.member(literal), "$ref")
-        return [Node()]
+        return [FREE]
 
     def _positive(self, member: Member) -> Nodes:
         document = self._document
         own = own_node(document, member)
         if own is None:
             return []
-        for keyword in unheld_keywords(member):
-            self._relax(member, keyword)
-        nodes = [own]
+        nodes = self._unevaluated(member, own)
         for key, read in _COMPOSITIONS:
-            if key not in member.schema or not nodes:
+            if key in member.schema and nodes:
+                nodes = self._narrowed(nodes, read(self, member), member, key)
+        return nodes
+
+    def _unevaluated(self, member: Member, own: Node) -> Nodes:
+        node: Node | None = own
+        for key in ("unevaluatedProperties", "unevaluatedItems"):
+            if node is None or member.schema.get(key, True) is True:
                 continue
-            product = _product(nodes, read(self, member))
-            if product is None:
+            found = unevaluated_node(self._document, member, key)
+            if found is None:
                 self._relax(member, key)
             else:
-                nodes = product
-        return nodes
+                node = node.both(found)
+        return [] if node is None else [node]
 
     def _reference(self, member: Member) -> Nodes:
         target = self._target(member)
-        return [Node()] if target is None else self._any(target)
+        return [FREE] if target is None else self._any(target)
 
     def _target(self, member: Member) -> Conj | None:
         target = self._document.references.find(member.schema["$ref"], member.source)
@@ -114,19 +122,15 @@ class Expander:
         return self._document.conj(target.schema, target.pointer)
 
     def _all_of(self, member: Member) -> Nodes:
-        nodes: Nodes = [Node()]
+        nodes: Nodes = [FREE]
         for part in self._document.listed(member, "allOf"):
-            product = _product(nodes, self._any(part))
-            if product is None:
-                self._relax(member, "allOf")
-            else:
-                nodes = product
+            nodes = self._narrowed(nodes, self._any(part), member, "allOf")
         return nodes
 
     def _any_of(self, member: Member) -> Nodes:
         with self._choice():
             parts = self._document.listed(member, "anyOf")
-            return _union(self._any(part) for part in parts)
+            return union(self._any(part) for part in parts)
 
     def _one_of(self, member: Member) -> Nodes:
         with self._choice():
@@ -136,7 +140,7 @@ class Expander:
                 branches = [
                     self._only(member, parts, branches, index) for index in range(len(parts))
                 ]
-            return _union(branches)
+            return union(branches)
 
     def _only(self, member: Member, parts: list[Conj], branches: list[Nodes], index: int) -> Nodes:
         """Return the nodes of one branch where no other branch holds."""
@@ -147,78 +151,70 @@ class Expander:
         for other, part in enumerate(parts):
             if other == index or not self._overlap(branches[index], branches[other]):
                 continue
-            refused = self._refuse(part)
-            product = None if refused is None else _product(nodes, refused)
-            if product is None:
-                self._relax(member, "oneOf")
-            else:
-                nodes = product
+            nodes = self._narrowed(nodes, self._refuse(part), member, "oneOf")
         return nodes
 
     def _not(self, member: Member) -> Nodes:
         refused = self._refuse(self._document.part(member, "not"))
         if refused is None:
             self._relax(member, "not")
-            return [Node()]
+            return [FREE]
         return refused
 
     def _if(self, member: Member) -> Nodes:
         condition = self._document.part(member, "if")
         with self._choice():
-            then = _product(self._any(condition), self._any(self._document.part(member, "then")))
+            then = product(self._any(condition), self._any(self._document.part(member, "then")))
             refused = self._refuse(condition)
             if refused is None:
                 self._relax(member, "if")
-                refused = [Node()]
-            other = _product(refused, self._any(self._document.part(member, "else")))
+                refused = [FREE]
+            other = product(refused, self._any(self._document.part(member, "else")))
         if then is None or other is None:
             self._relax(member, "if")
-            return [Node()]
-        return _union((then, other))
+            return [FREE]
+        return union((then, other))
 
     def _dependent_required(self, member: Member) -> Nodes:
         needs = member.schema["dependentRequired"].items()
         return self._dependent(
             member,
             "dependentRequired",
-            [(name, [_requiring(frozenset((name, *names)))]) for name, names in needs],
+            [(name, [requiring(name, *names)]) for name, names in needs],
         )
 
     def _dependent_schemas(self, member: Member) -> Nodes:
         cases = []
         with self._choice():
             for name, part in self._document.parts(member, "dependentSchemas").items():
-                present = _product([_requiring(frozenset((name,)))], self._any(part))
+                present = product([requiring(name)], self._any(part))
                 cases.append((name, present))
         return self._dependent(member, "dependentSchemas", cases)
 
     def _dependent(
-        self, member: Member, key: str, cases: Iterable[tuple[str, Nodes | None]]
+        self, member: Member, key: str, needs: Iterable[tuple[str, Nodes | None]]
     ) -> Nodes:
-        nodes: Nodes = [Node()]
-        for name, present in cases:
-            absent = [Node(kinds=Node().kinds, objects=missing_key(name).objects)]
-            product = None if present is None else _product(nodes, [*absent, *present])
-            if product is None:
-                self._relax(member, key)
-            else:
-                nodes = product
+        nodes: Nodes = [FREE]
+        for name, present in needs:
+            absent = [Node(objects=missing_key(name).objects)]
+            cases = None if present is None else [*absent, *present]
+            nodes = self._narrowed(nodes, cases, member, key)
         return nodes
 
     def _negative(self, member: Member) -> Nodes:
         nodes = self._refusing(member)
         if nodes is None:
             self._relax(member, "not")
-            return [Node()]
+            return [FREE]
         return nodes
 
     def _refuse(self, conj: Conj) -> Nodes | None:
         """Return what refuses the Conj, None where that can't be said exactly."""
         if conj in ((), NOTHING):
-            return [Node()] if conj == NOTHING else []
+            return [FREE] if conj == NOTHING else []
         with self._choice():
             found = [self._refusing_literal(literal) for literal in conj]
-        return None if any(nodes is None for nodes in found) else _union(n for n in found if n)
+        return None if any(nodes is None for nodes in found) else union(n for n in found if n)
 
     def _refusing_literal(self, literal: int) -> Nodes | None:
         if literal < 0:
@@ -233,7 +229,9 @@ class Expander:
     def _refusing(self, member: Member) -> Nodes | None:
         document = self._document
         found: list[Nodes | None] = [list(refusals(document, member))]
-        for key in member.schema.keys() - NEGATABLE:
+        for key in member.schema:
+            if can_refuse(member, key):
+                continue
             if key == "not":
                 found.append(self._any(document.part(member, "not")))
             elif key == "allOf":
@@ -248,19 +246,19 @@ class Expander:
         if any(nodes is None for nodes in found):
             return None
         settled = (node.settled() for nodes in found if nodes for node in nodes)
-        return _union([[node for node in settled if node is not None]])
+        return union([[node for node in settled if node is not None]])
 
     def _none_of(self, member: Member) -> Nodes | None:
-        nodes: Nodes | None = [Node()]
+        nodes: Nodes | None = [FREE]
         for part in self._document.listed(member, "anyOf"):
             refused = self._refuse(part)
-            nodes = None if nodes is None or refused is None else _product(nodes, refused)
+            nodes = None if nodes is None or refused is None else product(nodes, refused)
         return nodes
 
     def _overlap(self, ones: Nodes, others: Nodes) -> bool:
         """Return whether a value may satisfy both; True where that isn't clear."""
-        product = _product(ones, others)
-        return product is None or any(self._is_possible(node, _PROBE_DEPTH) for node in product)
+        both = product(ones, others)
+        return both is None or any(self._is_possible(node, _PROBE_DEPTH) for node in both)
 
     def _is_possible(self, node: Node, depth: int) -> bool:
         if node.kinds != {"object"} or depth == 0:
@@ -306,33 +304,9 @@ _COMPOSITIONS: Final[tuple[tuple[str, Callable[[Expander, Member], Nodes]], ...]
 )
 _SAYING: Final = frozenset(
     (
-        *("oneOf", "if", "dependentRequired", "dependentSchemas", "format", "multipleOf", "items"),
+        *("oneOf", "if", "dependentSchemas", "format", "multipleOf", "items"),
         *("prefixItems", "contains", "uniqueItems", "patternProperties", "additionalProperties"),
         *("propertyNames", "unevaluatedProperties", "unevaluatedItems"),
     )
 )
-"""Keywords beside NEGATABLE that can refuse a value."""
-
-
-def _requiring(names: frozenset[str]) -> Node:
-    return Node(frozenset(("object",)), objects=ObjectRules(required=names))
-
-
-def _product(ones: Nodes, others: Nodes) -> Nodes | None:
-    """Return the nodes that satisfy one of each; None where there are too many."""
-    if ones == [_FREE]:
-        return others
-    if others == [_FREE]:
-        return ones
-    if len(ones) > 1 and len(others) > 1 and len(ones) * len(others) > MAX_NODES:
-        return None
-    found = (one.both(other) for one in ones for other in others)
-    return list(dict.fromkeys(node for node in found if node is not None))
-
-
-def _union(parts: Iterable[Nodes]) -> Nodes:
-    nodes = list(dict.fromkeys(node for part in parts for node in part))
-    return [_FREE] if _FREE in nodes else nodes
-
-
-_FREE: Final = Node()
+"""Keywords that can refuse a value, where `can_refuse` doesn't say how."""

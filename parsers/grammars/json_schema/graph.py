@@ -6,8 +6,14 @@ from typing import Final
 
 from .document import NOTHING, Conj, Document, all_of
 from .expand import Expander
-from .instances import finite_values, takes, takes_node
-from .key_values import declared_names, has_overlapping_classes, key_classes, value_of
+from .instances import finite_values, fits, takes
+from .key_values import (
+    declared_names,
+    has_overlapping_classes,
+    is_unicode,
+    key_classes,
+    value_of,
+)
 from .nodes import ArrayRules, Node, ObjectRules
 from .scalar_rules import StringRules
 from .shapes import ArrayShape, Field, ObjectShape, Rule, Shape, Terminal, ValueShape
@@ -15,6 +21,8 @@ from .terminals import constant, number_choice, string_choice
 
 MAX_DISTINCT: Final = 60
 _MAX_ITEMS: Final = 100_000
+_MAX_COUNTED: Final = 64
+"""Items that are counted where some must be contained."""
 
 Key = Conj | ArrayRules | ObjectRules
 
@@ -69,9 +77,11 @@ class Graph:
                 rules.update(dict.fromkeys(self._containers(node)))
                 continue
             for text in node.values:
-                if takes_node(self._expander, node, json.loads(text)):
+                if fits(self._expander, node, text):
                     constants[text] = None
-        rules.update((self._constant_container(text), None) for text in constants if text[0] in "[{")
+        rules.update(
+            (self._constant_container(text), None) for text in constants if text[0] in "[{"
+        )
         scalars = [text for text in constants if text[0] not in "[{"]
         return ValueShape([*_one_of(scalars), *terminals.values()], list(rules))
 
@@ -119,7 +129,9 @@ class Graph:
     def _array(self, rules: ArrayRules) -> ArrayShape:
         most = rules.longest()
         shape = ArrayShape(
-            prefix=[self._rule(item) for item in rules.prefix[: most if most is not None else None]],
+            prefix=[
+                self._rule(item) for item in rules.prefix[: most if most is not None else None]
+            ],
             rest=None if rules.rest == NOTHING else self._rule(rules.rest),
             least=rules.least,
             most=most,
@@ -151,8 +163,11 @@ class Graph:
         if least == 0 and most is None:
             return
         is_held = not rules.prefix and shape.distinct is None and shape.contains is None
-        is_counted = rules.most is not None or rules.least > least
-        if most is not None or not is_held or least == 0 or is_counted:
+        longest = shape.most if shape.most is not None else shape.least
+        is_small = least <= _MAX_COUNTED and (
+            longest <= _MAX_COUNTED or (shape.most is None and shape.least <= least)
+        )
+        if most is not None or not is_held or least == 0 or not is_small:
             self._expander.relax(rules.pointer, "contains")
             return
         shape.contains = (self._rule(all_of(rules.rest, conj)), least)
@@ -162,7 +177,7 @@ class Graph:
         others = self._other_keys(rules, names)
         fields = []
         for name in names:
-            value = value_of(rules, name)
+            value = value_of(rules, name) if is_unicode(name) else NOTHING
             if value != NOTHING and takes(self._expander, rules.names, name):
                 fields.append(Field(name, self._rule(value), name in rules.required))
             elif name in rules.required:

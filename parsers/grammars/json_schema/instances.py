@@ -13,17 +13,22 @@ from .nodes import ArrayRules, Node, ObjectRules
 
 def takes(expander: Expander, conj: Conj, value: Any) -> bool:
     """Return whether the value satisfies the Conj, as far as it is held."""
-    return any(takes_node(expander, node, value) for node in expander.expand(conj))
-
-
-def takes_node(expander: Expander, node: Node, value: Any) -> bool:
-    """Return whether the value satisfies the node."""
     text = canonical(value)
+    return any(takes_text(expander, node, text) for node in expander.expand(conj))
+
+
+def takes_text(expander: Expander, node: Node, text: str) -> bool:
+    """Return whether the value of a canonical text satisfies the node."""
+    if kind_of(text) not in node.kinds or text in node.excluded:
+        return False
+    if node.values is not None:
+        return text in node.values and fits(expander, node, text)
+    return fits(expander, node, text)
+
+
+def fits(expander: Expander, node: Node, text: str) -> bool:
+    """Return whether a value, given as its canonical text, fits the rules of its kind."""
     kind = kind_of(text)
-    if kind not in node.kinds or text in node.excluded:
-        return False
-    if node.values is not None and text not in node.values:
-        return False
     if kind == "string":
         return node.strings.take(text)
     if kind in ("integer", "fraction"):
@@ -63,9 +68,7 @@ def finite_values(expander: Expander, conj: Conj, limit: int) -> list[str] | Non
         values = node.values if node.values is not None else _few_values(node, limit)
         if values is None:
             return None
-        found.update(
-            (text, None) for text in values if takes_node(expander, node, json.loads(text))
-        )
+        found.update((text, None) for text in values if takes_text(expander, node, text))
     return list(found) if len(found) <= limit else None
 
 
@@ -77,5 +80,3 @@ def _few_values(node: Node, limit: int) -> list[str] | None:
     if not is_range or high - low > limit:  # type: ignore[operator]
         return None
     return [str(number) for number in range(int(low) - 1, int(high) + 2)]  # type: ignore[arg-type]
-
-

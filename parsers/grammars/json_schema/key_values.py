@@ -71,10 +71,11 @@ def _is_readable(pattern: str) -> bool:
     return True
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can carry the text: it has no lone surrogate."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def as_json(text: str) -> str:
     """Return a string as JSON, characters as they are where UTF-8 has them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(text)
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=not is_unicode(text))

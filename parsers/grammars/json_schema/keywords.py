@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .constants import canonical
-from .document import Conj, Document, Member
+from .document import NOTHING, Conj, Document, Member
 from .nodes import ArrayRules, Node, ObjectPart, ObjectRules
+from .numbers import number_format_bounds
 from .scalar_rules import NumberRules, StringRules
 
 _KINDS_OF: Final = {
@@ -16,27 +17,24 @@ _KINDS_OF: Final = {
 _ALL: Final = Node().kinds
 _OBJECT: Final = frozenset(
     (
-        *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties"),
-        *("required", "propertyNames", "minProperties", "maxProperties"),
+        *("properties", "patternProperties", "additionalProperties", "required"),
+        *("propertyNames", "minProperties", "maxProperties"),
     )
 )
-_COMPOSED: Final = frozenset(
-    ("$ref", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "dependentRequired")
-)
-NEGATABLE: Final = frozenset(
+_REFUSABLE: Final = frozenset(
     (
         *("type", "enum", "const", "required", "properties", "pattern", "minLength", "maxLength"),
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
-        *("minProperties", "maxProperties"),
+        *("minProperties", "maxProperties", "dependentRequired"),
     )
 )
-"""Keywords of which `refusals` gives exactly what refuses them."""
+_ARRAYS: Final = frozenset(("array",))
 
 
 def own_node(document: Document, member: Member) -> Node | None:
     """Return what the schema's own keywords ask, None if no value fits; compositions aren't read.
 
-    Keywords that a grammar can't hold are left to `unheld_keywords`.
+    `unevaluated*` is left to `unevaluated_node`.
     """
     schema, pointer = member.schema, member.pointer
     node = Node(
@@ -49,27 +47,12 @@ def own_node(document: Document, member: Member) -> Node | None:
             most=_count(schema, "maxLength"),
             pointer=pointer,
         ),
-        numbers=NumberRules(
-            minimum=schema.get("minimum"),
-            maximum=schema.get("maximum"),
-            above=schema.get("exclusiveMinimum"),
-            below=schema.get("exclusiveMaximum"),
-            multiples=(schema["multipleOf"],) if "multipleOf" in schema else (),
-            pointer=pointer,
-        ),
+        numbers=_number_rules(member),
         arrays=_array_rules(document, member),
         objects=_object_rules(document, member),
         pointer=pointer,
     )
     return node.settled()
-
-
-def unheld_keywords(member: Member) -> Iterator[str]:
-    """Yield the keywords of a schema that `own_node` can't read."""
-    is_composed = bool(_COMPOSED & member.schema.keys())
-    for key in ("unevaluatedProperties", "unevaluatedItems"):
-        if is_composed and member.schema.get(key, True) is not True:
-            yield key
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:
@@ -90,19 +73,33 @@ def _values(schema: dict[str, Any]) -> tuple[str, ...] | None:
     return values
 
 
+def _number_rules(member: Member) -> NumberRules:
+    schema = member.schema
+    rules = NumberRules(
+        minimum=schema.get("minimum"),
+        maximum=schema.get("maximum"),
+        above=schema.get("exclusiveMinimum"),
+        below=schema.get("exclusiveMaximum"),
+        multiples=(schema["multipleOf"],) if "multipleOf" in schema else (),
+        pointer=member.pointer,
+    )
+    sized = number_format_bounds(schema.get("format", ""))
+    return rules.both(NumberRules(minimum=sized[0], maximum=sized[1])) if sized else rules
+
+
 def _array_rules(document: Document, member: Member) -> ArrayRules:
     schema = member.schema
-    is_plain = "items" not in schema and not _COMPOSED & schema.keys()
-    rest = "unevaluatedItems" if is_plain else "items"
     contains = document.part(member, "contains")
     least = int(schema.get("minContains", 1))
     return ArrayRules(
         prefix=tuple(document.listed(member, "prefixItems")),
-        rest=document.part(member, rest),
+        rest=document.part(member, "items"),
         least=int(schema.get("minItems", 0)),
         most=_count(schema, "maxItems"),
         is_unique=schema.get("uniqueItems", False),
-        contains=((contains, least, _count(schema, "maxContains")),) if "contains" in schema else (),
+        contains=((contains, least, _count(schema, "maxContains")),)
+        if "contains" in schema
+        else (),
         pointer=member.pointer,
     )
 
@@ -111,13 +108,10 @@ def _object_rules(document: Document, member: Member) -> ObjectRules:
     schema = member.schema
     if not _OBJECT & schema.keys():
         return ObjectRules()
-    is_plain = "additionalProperties" not in schema and not _COMPOSED & schema.keys()
     part = ObjectPart(
         properties=document.parts(member, "properties"),
         patterns=document.parts(member, "patternProperties"),
-        extra=document.part(
-            member, "unevaluatedProperties" if is_plain else "additionalProperties"
-        ),
+        extra=document.part(member, "additionalProperties"),
     )
     says_something = part.properties or part.patterns or part.extra
     return ObjectRules(
@@ -135,7 +129,7 @@ def _count(schema: dict[str, Any], key: str) -> int | None:
 
 
 def refusals(document: Document, member: Member) -> Iterator[Node]:
-    """Yield nodes of which one holds exactly where one of the schema's NEGATABLE keywords fails."""
+    """Yield nodes of which one holds exactly where a keyword fails that `can_refuse`."""
     schema = member.schema
     if "type" in schema:
         yield Node(kinds=_ALL - _kinds(schema))
@@ -147,16 +141,45 @@ def refusals(document: Document, member: Member) -> Iterator[Node]:
     yield from _refused_counts(schema)
     for name in schema.get("required", ()):
         yield missing_key(name)
-    for name, (part) in document.parts(member, "properties").items():
-        refused: Conj = (0,) if part == () else tuple(-number for number in part)
-        if part == (0,):
-            refused = ()
-        yield _object(parts=(ObjectPart({name: refused}),), required=frozenset((name,)))
+    for name, needed in schema.get("dependentRequired", {}).items():
+        for node in (requiring(name).both(missing_key(other)) for other in needed):
+            if node is not None:
+                yield node
+    for name, part in document.parts(member, "properties").items():
+        parts = (ObjectPart({name: _refused(part)}),)
+        yield _object(parts=parts, required=frozenset((name,)))
+    if "items" in schema:
+        items = document.part(member, "items")
+        yield Node(_ARRAYS, arrays=ArrayRules(contains=((_refused(items), 1, None),)))
+    if "contains" in schema:
+        contained = document.part(member, "contains")
+        yield Node(_ARRAYS, arrays=ArrayRules(rest=_refused(contained)))
+
+
+def can_refuse(member: Member, key: str) -> bool:
+    """Return whether `refusals` gives exactly what refuses the keyword."""
+    if key == "items":
+        return "prefixItems" not in member.schema
+    if key == "contains":
+        return not {"minContains", "maxContains"} & member.schema.keys()
+    return key in _REFUSABLE
+
+
+def _refused(conj: Conj) -> Conj:
+    """Return what refuses the Conj of a single schema."""
+    if conj in ((), NOTHING):
+        return () if conj else NOTHING
+    return (-conj[0],)
 
 
 def missing_key(name: str) -> Node:
     """Return the node of objects without the key."""
     return _object(parts=(ObjectPart({name: (0,)}),))
+
+
+def requiring(*names: str) -> Node:
+    """Return the node of objects that have the keys."""
+    return _object(required=frozenset(names))
 
 
 def _refused_strings(schema: dict[str, Any]) -> Iterator[Node]:
@@ -182,11 +205,10 @@ def _refused_numbers(schema: dict[str, Any]) -> Iterator[Node]:
 
 
 def _refused_counts(schema: dict[str, Any]) -> Iterator[Node]:
-    arrays = frozenset(("array",))
     if schema.get("minItems"):
-        yield Node(arrays, arrays=ArrayRules(most=int(schema["minItems"]) - 1))
+        yield Node(_ARRAYS, arrays=ArrayRules(most=int(schema["minItems"]) - 1))
     if "maxItems" in schema:
-        yield Node(arrays, arrays=ArrayRules(least=int(schema["maxItems"]) + 1))
+        yield Node(_ARRAYS, arrays=ArrayRules(least=int(schema["maxItems"]) + 1))
     if schema.get("minProperties"):
         yield _object(most=int(schema["minProperties"]) - 1)
     if "maxProperties" in schema:

@@ -106,10 +106,10 @@ class Node:
     kinds: frozenset[str] = _ALL
     values: tuple[str, ...] | None = None
     excluded: frozenset[str] = frozenset()
-    strings: StringRules = StringRules()
-    numbers: NumberRules = NumberRules()
-    arrays: ArrayRules = ArrayRules()
-    objects: ObjectRules = ObjectRules()
+    strings: StringRules = field(default_factory=StringRules)
+    numbers: NumberRules = field(default_factory=NumberRules)
+    arrays: ArrayRules = field(default_factory=ArrayRules)
+    objects: ObjectRules = field(default_factory=ObjectRules)
     pointer: str = field(default="", compare=False)
 
     def both(self, other: "Node") -> "Node | None":
@@ -143,8 +143,10 @@ class Node:
             kinds = frozenset(map(kind_of, values))
         if not kinds:
             return None
-        return self if (kinds, values) == (self.kinds, self.values) else replace(
-            self, kinds=kinds, values=values
+        return (
+            self
+            if (kinds, values) == (self.kinds, self.values)
+            else replace(self, kinds=kinds, values=values)
         )
 
     def _takes_scalar(self, text: str) -> bool:

@@ -78,10 +78,12 @@ class _Body:
         if self._least and not is_countable and (self._later or self._least > MAX_COUNTED):
             self.unheld.append("minProperties")
             self._least = 0
-        if self._most is not None and not is_countable:
-            if self._later or self._most - self._num_required > MAX_COUNTED:
-                self.unheld.append("maxProperties")
-                self._most = None
+        room = 0 if self._most is None else self._most - self._num_required
+        if self._most is not None and not is_countable and (self._later or room > MAX_COUNTED):
+            self.unheld.append("maxProperties")
+            self._most = None
+        if self._least > 1 and self._others:
+            self.unheld.append("minProperties")  # counted, but an undeclared key may come twice
         self._is_counted = bool(self._others) and bool(self._least or self._most is not None)
 
     def rules(self) -> list[str]:

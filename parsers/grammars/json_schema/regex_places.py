@@ -12,7 +12,7 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from . import regex_syntax as syntax
-from .chars import CharClass, Ranges, negate, union
+from .chars import CharClass, Ranges, negate, unite
 from .regex_language import (
     ANY,
     ANY_TEXT,
@@ -151,6 +151,7 @@ class _Reader:
         ]
         plain = either(concat(_languages(items)) for items in bodies if not _places(items))
         special = [items for items in bodies if _places(items)]
+        bodies = [tuple(map(_freed, items)) for items in bodies]
         if not special:
             return [(repeat(plain, low, high),)]
         if high is not None and high <= _MAX_COPIES:
@@ -313,6 +314,10 @@ def _places(items: Iterable[_Item]) -> list[_Item]:
     return [item for item in items if not isinstance(item, Language)]
 
 
+def _freed(item: _Item) -> _Item:
+    return item.place if isinstance(item, _Stuck) else item
+
+
 def _has_only_edges(items: _Items) -> bool:
     return all(
         isinstance(item, _Stuck) and not item.place.chars.possible for item in _places(items)
@@ -342,21 +347,19 @@ def _unrolled(item: _Tempered, *, is_first: bool) -> list[_Items]:
 
 def _as_beside(look: syntax.Look) -> syntax.Beside | None:
     """Return a look at one character, or at the text's edge, as a `Beside`."""
-    sure: list[Ranges] = []
-    possible: list[Ranges] = []
+    found: list[CharClass] = []
     or_edge = False
     parts = look.part.parts if isinstance(look.part, syntax.Choice) else (look.part,)
     for part in parts:
         if isinstance(part, syntax.Quantified) and part.low >= 1:
             part = part.part  # one is enough
         if isinstance(part, syntax.OneOf):
-            sure.append(part.chars.sure)
-            possible.append(part.chars.possible)
+            found.append(part.chars)
         elif part in (syntax.START, syntax.END) and part.ahead == look.ahead:
             or_edge = True
         else:
             return None
-    chars = CharClass(union(*sure), union(*possible))
+    chars = unite(found)
     if look.negated:
         return syntax.Beside(negate(chars), look.ahead, not or_edge)
     return syntax.Beside(chars, look.ahead, or_edge)

@@ -20,6 +20,7 @@ from .chars import (
     negate,
     normalise,
     union,
+    unite,
     word_class,
 )
 
@@ -341,9 +342,7 @@ class _Parser:
             is_first = False
         if is_first and self._text.find("]", self._at) >= 0:
             raise self._error("an empty set, which dialects read in different ways")
-        chars = CharClass(
-            union(*(item.sure for item in found)), union(*(item.possible for item in found))
-        )
+        chars = unite(found)
         return negate(chars) if is_negated else chars
 
     def _set_item(self) -> CharClass:

@@ -42,7 +42,9 @@ def unfolding_rules(shapes: list[Shape]) -> dict[Rule, str]:
 def shape_text(shape: Shape, texts: Texts) -> str | None:
     """Return a short instance made of the children's, None where there is none."""
     if isinstance(shape, ValueShape):
-        samples = (terminal.samples[0] if terminal.samples else '""' for terminal in shape.terminals)
+        samples = (
+            terminal.samples[0] if terminal.samples else '""' for terminal in shape.terminals
+        )
         found = chain(samples, (texts[rule] for rule in shape.rules if rule in texts))
         return min(found, key=len, default=None)
     text = _array(shape, texts) if isinstance(shape, ArrayShape) else _object(shape, texts)
@@ -54,8 +56,13 @@ def _array(shape: ArrayShape, texts: Texts) -> str | None:
         items = sorted((texts[rule] for rule in shape.distinct if rule in texts), key=len)
         return _closed("[", items[: shape.least], "]") if len(items) >= shape.least else None
     if shape.contains is not None:
-        item, least = shape.contains
-        return _closed("[", [texts[item]] * least, "]") if item in texts else None
+        item, needed = shape.contains
+        num_items = max(needed, shape.least)
+        is_long = shape.most is not None and num_items > shape.most
+        if is_long or item not in texts or shape.rest not in texts:
+            return None
+        rest = texts[shape.rest] if shape.rest is not None else ""
+        return _closed("[", [texts[item]] * needed + [rest] * (num_items - needed), "]")
     items = []
     for index in range(shape.least):
         rule = shape.prefix[index] if index < len(shape.prefix) else shape.rest
@@ -102,7 +109,9 @@ def _other_pairs(shape: ObjectShape, texts: Texts, num_wanted: int) -> list[str]
         names = list(key.samples)
         if not key.is_patterned:
             made = (f'"{number}"' for number in count())
-            names += [name for name, _ in zip(made, range(num_wanted + len(declared)), strict=False)]
+            names += [
+                name for name, _ in zip(made, range(num_wanted + len(declared)), strict=False)
+            ]
             names = [name for name in dict.fromkeys(names) if name not in declared]
         else:
             names += names[:1] * num_wanted

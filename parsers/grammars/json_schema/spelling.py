@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from .chars import ANY_CHAR, Ranges, has_all_spellings, intersect, spelled
+from .chars import ANY_CHAR, spelled
 from .regex_language import NOTHING, Both, Chars, Concat, Either, Language, Not, Repeat
 
 NEVER: Final = r"/[^\x{0}-\x{10ffff}]/"
 """A terminal expression that nothing matches."""
-_ASCII: Final = ((0, 0x7F),)
 
 
 def spelling_expression(language: Language) -> str:
@@ -33,21 +32,9 @@ def _intersection(language: Language) -> str:
     parts = language.parts if isinstance(language, Both) else (language,)
     ways = [f"({spelling_expression(part)})" for part in parts if not isinstance(part, Not)]
     kept_out = [f"~({spelling_expression(part.part)})" for part in parts if isinstance(part, Not)]
-    is_narrow = not all(map(has_all_spellings, _sets(language)))
-    if kept_out and (is_narrow or not ways):
-        ways.append(_slashed(_any_spelling(is_narrow)))
+    if not ways:
+        ways.append(f"/{spelled(ANY_CHAR)}*/")
     return f"({' & '.join(ways + kept_out)})"
-
-
-def _any_spelling(is_narrow: bool) -> str:
-    """Return the regex of all texts; narrow: outside ASCII in their plain spelling alone.
-
-    That is what a complement is taken in when a class of it has not all its spellings.
-    """
-    if not is_narrow:
-        return f"{spelled(ANY_CHAR)}*"
-    plain = r"[\x{80}-\x{d7ff}\x{e000}-\x{10ffff}]"
-    return f"(?:{plain}|{spelled(intersect(ANY_CHAR, _ASCII))})*"
 
 
 def _runs(language: Concat) -> Iterator[str]:
@@ -87,12 +74,6 @@ def _quantifier(language: Repeat) -> str:
     if simple is not None:
         return simple
     return f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
-
-
-def _sets(language: Language) -> list[Ranges]:
-    if isinstance(language, Chars):
-        return [language.ranges]
-    return [ranges for part in language.children for ranges in _sets(part)]
 
 
 def _is_regular(language: Language) -> bool:

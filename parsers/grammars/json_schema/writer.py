@@ -43,6 +43,13 @@ def write_grammar(schema: Any, owner: str) -> SchemaGrammar:
 
     Raises SchemaError where the schema is none, or no value can satisfy it.
     """
+    try:
+        return _written(schema, owner)
+    except RecursionError as error:
+        raise SchemaError(owner, "", "nested or referring too deeply") from error
+
+
+def _written(schema: Any, owner: str) -> SchemaGrammar:
     check_schema(schema, owner)
     document = Document(schema)
     graph = Graph(document)
@@ -116,9 +123,8 @@ class _Writer:
             return distinct_rules(name, items, shape.least, shape.most)
         rest = self._living(shape.rest)
         if shape.contains is not None:
-            return containing_rules(
-                name, rest, self._name(shape.contains[0]), shape.contains[1]
-            )
+            assert rest is not None
+            return containing_rules(name, rest, self._name(shape.contains[0]), shape)
         return array_rules(name, [self._living(rule) for rule in shape.prefix], rest, shape)
 
     def _living(self, rule: Rule | None) -> str | None:

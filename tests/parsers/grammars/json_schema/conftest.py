@@ -13,7 +13,7 @@ class ByteTokenizer:
 
     eos_token_id = 256
     bos_token_id = None
-    tokens = tuple(bytes([byte]) for byte in range(256)) + (b"\xff[end]",)
+    tokens = (*(bytes([byte]) for byte in range(256)), b"\xff[end]")
     special_token_ids = (256,)
 
     def __call__(self, data: bytes | str) -> list[int]:
