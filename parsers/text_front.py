@@ -72,6 +72,8 @@ class TextFront:
 
     def feed(self, text: str) -> list[Event]:
         """Read the next piece of text and return what it settles."""
+        if text and not self._held and "<" not in text and "[" not in text:  # begins no marker
+            return self._machine.read(text)
         text = self._held + text
         self._held = ""
         position = 0
