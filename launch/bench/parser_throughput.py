@@ -52,6 +52,9 @@ A call that writes a file of Python source; CPU time, ours the best of {_REPEATS
 time, as the server reads them. text: the same machine over text, {PIECE_CHARS} characters at a
 time. stock: KimiK2Detector.parse_streaming_increment on the same pieces, once, for at most
 {_STOCK_LIMIT_S:.0f} s. ratio: stock / text."""
+_HEADINGS: Final = (
+    f"{'characters':>10}{'tokens':>9}{'ids ms':>10}{'text ms':>10}{'stock ms':>12}{'ratio':>9}"
+)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,7 @@ class Row:
 def run(workshop: Workshop) -> list[str]:
     """Print the table; returns a line for each target that is missed. ServerError: stock ended."""
     print(HEAD)
-    print(
-        f"\n{'characters':>10}{'tokens':>9}{'ids ms':>10}{'text ms':>10}{'stock ms':>12}{'ratio':>9}"
-    )
+    print(f"\n{_HEADINGS}")
     rows = []
     with StockDetector() as stock:
         for size in SIZES:
