@@ -28,7 +28,7 @@ export PYTHONWARNINGS ?= ignore:builtin type:DeprecationWarning
 HOST_TESTS := $(wildcard tests/plugin tests/server)
 UNIT_TESTS := $(filter-out tests/__pycache__ $(HOST_TESTS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 
-.PHONY: help venv venv-path demo serve test unit lint fmt types clean clean-cache
+.PHONY: help venv venv-path demo serve test unit fuzz lint fmt types clean clean-cache
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' "$(HERE)/Makefile" | sed -E 's/:[^#]*## */\t/' | \
@@ -51,6 +51,9 @@ test: venv  ## all tests: units first, then those with a real server
 
 unit: venv  ## only the quick tests, which need no sglang: under a minute
 	@$(PY) -m pytest -q -m 'not slow' $(UNIT_TESTS)
+
+fuzz: venv  ## 100,000 random outputs through the parsers; FUZZ="--num N --seed S" for others
+	@$(PY) -m tests.parsers.fuzz $(FUZZ)
 
 lint: venv types  ## ruff, format check and types
 	@status=0; $(PY) -m ruff check . || status=1; $(PY) -m ruff format --check . || status=1; exit $$status

@@ -1,8 +1,9 @@
 """`sglang-kimi parse`: run recorded model output through the parsers that the server uses.
 
 One JSON object a line: `name`, `tools`, and `output_ids` or `output_text`; optionally `truncated`,
-`tool_choice` and `history_calls` (the calls before this turn: their number, ids or the calls). Ids
-go through the ids front, text through the text front. `--step N` streams N tokens at a time.
+`tool_choice`, `history_calls` (the calls before this turn: their number, ids or the calls) and
+`starts_in_thinking` (false: the prompt's thinking is closed). Ids go through the ids front, text
+through the text front. `--step N` streams N tokens at a time.
 """
 
 import argparse
@@ -79,7 +80,13 @@ def _request(record: Mapping[str, Any]) -> dict[str, Any]:
     choice = _optional(record, "tool_choice", (str, dict), wanted)
     if isinstance(choice, str) and choice not in _TOOL_CHOICES:
         raise ValueError(f"tool_choice: want {wanted}, got {choice!r}")
-    return {"tools": tools, "tool_choice": choice, "history_call_ids": _history(record)}
+    thinking = _optional(record, "starts_in_thinking", bool, "true or false")
+    return {
+        "tools": tools,
+        "tool_choice": choice,
+        "history_call_ids": _history(record),
+        "starts_in_thinking": thinking is not False,
+    }
 
 
 def _history(record: Mapping[str, Any]) -> list[str] | int:

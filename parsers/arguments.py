@@ -16,37 +16,37 @@ class ArgumentStream:
     def __init__(self, counters: Counter[str]) -> None:
         """Count repairs in `counters`."""
         self.json = JsonScanner()
+        self.is_flowing = False  # a piece that doesn't end in a blank needs no more than `json`
         self._counters = counters
         self._held: list[str] = []  # blanks that may be the last ones, or a wrapped string
 
-    @property
-    def is_blank(self) -> bool:
-        """Tell whether nothing but blanks has come."""
-        return not self.json.first
-
     def feed(self, text: str) -> str:
         """Take text in, return what can be passed on now."""
-        if self.is_blank:
-            text = text.lstrip()
         self.json.feed(text)
-        if self.json.first == '"':  # may be a wrapped object, which only its end tells
-            self._held.append(text)
+        if not self.json.first:
             return ""
-        visible = text.rstrip()
-        if not visible:
+        if not self.is_flowing and not self._held:  # the first piece that is not blank
+            text = text.lstrip()
+        may_be_wrapped = self.json.first == '"'  # around an object, which only its end tells
+        visible = text if self.json.in_string else text.rstrip()
+        if may_be_wrapped or not visible:
             self._held.append(text)
+            self.is_flowing = False
             return ""
         released = "".join(self._held) + visible
-        self._held = [text[len(visible) :]]
+        self.is_flowing = len(visible) == len(text)
+        self._held = [] if self.is_flowing else [text[len(visible) :]]
         return released
 
     def finish(self, *, is_cut: bool) -> str:
         """Return what is left to pass on; a cut call keeps its partial text as it is."""
-        held = "".join(self._held).rstrip()
+        held = "".join(self._held)
+        if not self.json.in_string:
+            held = held.rstrip()
         if is_cut:
             self._counters[Repair.CUT_ARGUMENTS] += 1
             return held
-        if self.is_blank:
+        if not self.json.first:
             self._counters[Repair.EMPTY_ARGUMENTS] += 1
             return "{}"
         if self.json.first == '"' and (inner := unwrap_object(held)) is not None:

@@ -45,7 +45,10 @@ class CallWriter:
         return []
 
     def feed(self, text: str) -> list[Event]:
-        """Pass argument text on."""
+        """Pass argument text on, which is not empty."""
+        if self._arguments.is_flowing and self._is_shown and not text[-1].isspace():
+            self._arguments.json.feed(text)
+            return [ArgumentText(self.num_calls - 1, text)]
         return self._pass_on(self._arguments.feed(text))
 
     def close(self, *, is_cut: bool) -> list[Event]:

@@ -39,7 +39,11 @@ class State(Enum):
 
 
 class OutputMachine:
-    """One answer's way through the states; take its events with `take`."""
+    """One answer's way through the states; take its events with `take`.
+
+    read: gives the events of ordinary text, which is not empty, where none are waiting for `take`.
+    It is the present state's own reader: the short way for a stream's many small pieces.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,14 @@ class OutputMachine:
         self._counters = counters
         self._calls = CallWriter(tools, ids, counters)
         self._events: list[Event] = []
-        self._state = State.THINKING if starts_in_thinking else State.CONTENT
+        self._readers: Mapping[State, Callable[[str], list[Event]]] = {
+            State.THINKING: lambda text: [Reasoning(text)],
+            State.CONTENT: lambda text: [Content(text)],
+            State.SECTION: self._hold,
+            State.CALL_ID: self._hold,
+            State.ARGUMENTS: self._calls.feed,
+        }
+        self._enter(State.THINKING if starts_in_thinking else State.CONTENT)
         self._before_call = self._state
         self._in_section = False
         self._section_has_calls = False
@@ -84,30 +95,27 @@ class OutputMachine:
 
     def text(self, text: str) -> None:
         """Read ordinary text."""
-        if text and not self.has_ended:
-            self._read(text)
+        if text:
+            self._events += self.read(text)
 
-    def _read(self, text: str) -> None:
-        match self._state:
-            case State.THINKING:
-                self._events.append(Reasoning(text))
-            case State.CONTENT:
-                self._events.append(Content(text))
-            case State.ARGUMENTS:
-                self._events += self._calls.feed(text)
-            case State.SECTION | State.CALL_ID:
-                self._held.append(text)
-                self._held_chars += len(text)
-                self._is_held_blank = self._is_held_blank and text.isspace()
-                if self._is_possible_call() and self._held_chars > _MAX_HELD_ID_CHARS:
-                    self._give_back()
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self.read = self._readers[state]
+
+    def _hold(self, text: str) -> list[Event]:
+        self._held.append(text)
+        self._held_chars += len(text)
+        self._is_held_blank = self._is_held_blank and text.isspace()
+        if self._is_possible_call() and self._held_chars > _MAX_HELD_ID_CHARS:
+            return self._give_back()
+        return []
 
     def marker(self, text: str) -> None:
         """Read a control token, given by its text."""
         if self.has_ended:
             return
         if text in STOP_MARKERS:
-            self.has_ended = True
+            self._end()
         elif text in self._handlers:
             self._handlers[text]()
         else:
@@ -125,9 +133,13 @@ class OutputMachine:
         if self._in_section and not truncated:
             self._count(Repair.MISSING_MARKER)
         self._leave_section()
-        self.has_ended = True
+        self._end()
         reason: FinishReason = "tool_calls" if self._calls.num_calls else "stop"
         self._events.append(Finish("length" if truncated else reason))
+
+    def _end(self) -> None:
+        self.has_ended = True
+        self.read = lambda text: []
 
     # The markers, each in every state
 
@@ -138,12 +150,12 @@ class OutputMachine:
             return
         self._drop_section_text()
         self._count(Repair.THINK_REOPENED)
-        self._state = State.THINKING
+        self._enter(State.THINKING)
 
     def _on_think_close(self) -> None:
         self._leave_for_other_block()
         if self._state is State.THINKING:
-            self._state = self._around_calls()
+            self._enter(self._around_calls())
         else:
             self._count(Repair.STRAY_MARKER)
 
@@ -161,7 +173,7 @@ class OutputMachine:
             self._in_section = True
             self._section_has_calls = False
             self._count_if_not_allowed()
-        self._state = State.SECTION
+        self._enter(State.SECTION)
 
     def _on_section_end(self) -> None:
         if self._state is State.ARGUMENTS:
@@ -173,7 +185,7 @@ class OutputMachine:
             return
         self._drop_section_text()
         self._leave_section()
-        self._state = State.CONTENT
+        self._enter(State.CONTENT)
 
     def _on_call_begin(self) -> None:
         if self._state is State.ARGUMENTS:
@@ -186,7 +198,7 @@ class OutputMachine:
         self._drop_section_text()
         self._section_has_calls = True
         self._before_call = self._state
-        self._state = State.CALL_ID
+        self._enter(State.CALL_ID)
 
     def _on_argument_begin(self) -> None:
         if self._state is State.CALL_ID:
@@ -238,7 +250,7 @@ class OutputMachine:
         return self._state is State.CALL_ID and not self._in_section
 
     def _open_call(self, id_text: str) -> None:
-        self._state = State.ARGUMENTS
+        self._enter(State.ARGUMENTS)
         if not self._in_section:  # R1: the section's marker is missing
             self._count(Repair.MISSING_MARKER)
             self._count_if_not_allowed()
@@ -248,7 +260,7 @@ class OutputMachine:
         if is_missing_marker:
             self._count(Repair.MISSING_MARKER)
         self._events += self._calls.close(is_cut=is_cut)
-        self._state = self._around_calls()
+        self._enter(self._around_calls())
 
     def _leave_for_other_block(self) -> None:
         """End a call whose end is missing, or that was none, before a marker of another block."""
@@ -269,10 +281,11 @@ class OutputMachine:
             self._take_held()
             self._count(Repair.MISSING_MARKER)
             self._open_call(id_text)
-            self._events += self._calls.feed(arguments)
+            if arguments:
+                self._events += self._calls.feed(arguments)
             self._close_call()
         elif self._is_possible_call():
-            self._give_back()
+            self._events += self._give_back()
         else:
             self._drop_id(Repair.CALL_WITHOUT_ARGUMENTS)
 
@@ -285,7 +298,7 @@ class OutputMachine:
         elif self._in_section or looks_like_id(text, self._tools):
             self._drop_id(Repair.CUT_ID)
         else:
-            self._give_back()
+            self._events += self._give_back()
 
     def _split_arguments(self, text: str) -> tuple[str, str]:
         """Cut text without an argument marker where an object begins."""
@@ -297,13 +310,14 @@ class OutputMachine:
     def _drop_id(self, kind: Repair) -> None:
         self._take_held()
         self._count(kind)
-        self._state = self._around_calls()
+        self._enter(self._around_calls())
 
-    def _give_back(self) -> None:
+    def _give_back(self) -> list[Event]:
         """Treat a call marker outside a section as stray: the text around it stays (R2)."""
         self._count(Repair.STRAY_MARKER)
-        self._state = self._before_call
-        self._read(self._take_held())
+        self._enter(self._before_call)
+        held = self._take_held()
+        return self.read(held) if held else []
 
     def _count(self, kind: Repair) -> None:
         self._counters[kind] += 1

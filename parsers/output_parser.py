@@ -6,7 +6,7 @@ number of ids can be fed at a time; the events' sum depends on the ids only, not
 
 import codecs
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .declared_tools import ToolChoice, declared_tools
@@ -39,7 +39,10 @@ class OutputParser:
         """
         self.counters: Counter[str] = Counter()  # repairs and drops by `repairs.Repair`
         self._vocabulary = vocabulary
+        self._ordinary = vocabulary.ordinary_tokens
+        self._num_ordinary = len(self._ordinary)
         self._decoder = _new_decoder(errors="replace")
+        self._held = b""  # the beginning of a UTF-8 sequence, which the decoder holds
         self._machine = OutputMachine(
             declared_tools(tools, tool_choice),
             CallIds(history_call_ids, self.counters),
@@ -47,11 +50,18 @@ class OutputParser:
             starts_in_thinking=starts_in_thinking,
         )
 
-    def feed(self, token_ids: Iterable[int]) -> list[Event]:
+    def feed(self, token_ids: Sequence[int]) -> list[Event]:
         """Read the next ids and return what they settle; a UTF-8 sequence is held until whole."""
-        vocabulary = self._vocabulary
-        ordinary, size = vocabulary.ordinary_tokens, vocabulary.size
-        num_ranks = len(ordinary)
+        if len(token_ids) == 1 and 0 <= token_ids[0] < self._num_ordinary and not self._held:
+            try:
+                text = self._ordinary[token_ids[0]].decode()
+            except UnicodeDecodeError:
+                return self._feed(token_ids)
+            return self._machine.read(text) if text else []
+        return self._feed(token_ids)
+
+    def _feed(self, token_ids: Sequence[int]) -> list[Event]:
+        ordinary, num_ranks, size = self._ordinary, self._num_ordinary, self._vocabulary.size
         pending: list[bytes] = []
         for token_id in token_ids:
             if 0 <= token_id < num_ranks:
@@ -59,7 +69,7 @@ class OutputParser:
             elif num_ranks <= token_id < size:
                 self._read(b"".join(pending), is_last=True)
                 pending = []
-                self._machine.marker(vocabulary.control_text(token_id) or "")
+                self._machine.marker(self._vocabulary.control_text(token_id) or "")
             else:
                 self.counters[Repair.UNKNOWN_TOKEN] += 1
         self._read(b"".join(pending), is_last=False)
@@ -73,3 +83,4 @@ class OutputParser:
 
     def _read(self, data: bytes, *, is_last: bool) -> None:
         self._machine.text(self._decoder.decode(data, is_last))
+        self._held = self._decoder.getstate()[0]

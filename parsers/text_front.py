@@ -40,7 +40,11 @@ MARKERS: Final = (
     v.TURN_END,
     *_OUT_OF_PLACE,
 )
-_MARKER: Final = re.compile("|".join(map(re.escape, MARKERS)))
+_RESERVED: Final = "<|reserved_token_"  # and up to six digits and `|>`
+_RESERVED_PART: Final = re.compile(re.escape(_RESERVED) + r"[0-9]{0,6}\|?")
+_MARKER: Final = re.compile(
+    "|".join([*map(re.escape, MARKERS), re.escape(_RESERVED) + r"[0-9]{1,6}\|>"])
+)
 _MARKER_OR_QUOTE: Final = re.compile(f'{_MARKER.pattern}|"')
 _LONGEST: Final = max(map(len, MARKERS))
 
@@ -72,6 +76,8 @@ class TextFront:
 
     def feed(self, text: str) -> list[Event]:
         """Read the next piece of text and return what it settles."""
+        if text and not self._held and "<" not in text and "[" not in text:  # begins no marker
+            return self._machine.read(text)
         text = self._held + text
         self._held = ""
         position = 0
@@ -116,6 +122,8 @@ def _possible_marker(text: str, position: int) -> int:
     """
     start = max(text.rfind("<", position), text.rfind("[", position), len(text) - _LONGEST)
     tail = text[max(start, position) :]
-    if tail and (v.EOS.startswith(tail) or any(marker.startswith(tail) for marker in MARKERS)):
-        return len(text) - len(tail)
-    return len(text)
+    is_possible = tail and (
+        any(marker.startswith(tail) for marker in (v.EOS, _RESERVED, *MARKERS))
+        or _RESERVED_PART.fullmatch(tail)
+    )
+    return len(text) - len(tail) if is_possible else len(text)

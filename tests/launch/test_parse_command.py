@@ -147,6 +147,11 @@ def test_output_without_anything_gives_empty_fields(
     assert parse_record(vocabulary, {"output_ids": []}, step=step) == empty
 
 
+def test_without_open_thinking_all_is_content(vocabulary: Vocabulary) -> None:
+    output = parse_record(vocabulary, {"output_text": "a", "starts_in_thinking": False})
+    assert (output["reasoning"], output["content"]) == ("", "a")
+
+
 def test_null_counts_as_absent(vocabulary: Vocabulary) -> None:
     record = {"tools": None, "output_text": "a", "output_ids": None, "truncated": None}
     assert parse_record(vocabulary, record)["reasoning"] == "a"
@@ -180,6 +185,7 @@ def test_a_half_surrogate_pair_becomes_the_replacement_character(
         ({"output_text": "", "tools": {}}, "tools: want a list of tools, got {}"),
         ({"output_text": "", "tools": ["x"]}, "tools[0]: want an object, got 'x'"),
         ({"output_text": "", "truncated": "no"}, "truncated: want true or false, got 'no'"),
+        ({"output_text": "", "starts_in_thinking": 0}, "starts_in_thinking: want true or false"),
         ({"output_ids": None}, "output_ids, output_text: want exactly one"),
         ({"output_text": "", "tool_choice": 1}, 'tool_choice: want "auto", "none"'),
         ({"output_text": "", "tool_choice": "any"}, 'tool_choice: want "auto", "none"'),

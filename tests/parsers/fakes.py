@@ -24,6 +24,7 @@ CONTROL_TEXTS = (
     v.CALL_END,
     "<|im_user|>",
     "<|media_pad|>",
+    "<|reserved_token_7|>",
 )
 
 # Short names, so that an output can be read at a glance.

@@ -114,7 +114,10 @@ def test_k1_a_closing_marker_inside_the_section_is_dropped(run: Run) -> None:
     assert answer.calls == [("functions.run:0", "{}")]
 
 
-@pytest.mark.parametrize("stray", [END_THINK, END_SECTION, ARGUMENT, END_CALL, "<|im_user|>"])
+@pytest.mark.parametrize(
+    "stray",
+    [END_THINK, END_SECTION, ARGUMENT, END_CALL, "<|im_user|>", "<|reserved_token_7|>"],
+)
 def test_r2_a_stray_marker_in_the_content_is_removed_and_the_text_stays(
     run: Run, stray: str
 ) -> None:
@@ -149,7 +152,9 @@ def test_text_that_spells_the_end_token_amid_an_answer_is_text(step: int) -> Non
     assert answer.fields == ("a", "ids[EOS] = 1")
 
 
-@pytest.mark.parametrize("tail", ["<", "<|tool_calls_sec", "</thin", "<|im_en", "[EO"])
+@pytest.mark.parametrize(
+    "tail", ["<", "<|tool_calls_sec", "</thin", "<|im_en", "[EO", "<|reserved_token_7|"]
+)
 def test_x3_what_only_began_like_a_marker_is_text(run: Run, tail: str) -> None:
     answer = run(f"a{END_THINK}b{tail}", tools=TOOLS, truncated=True)
     assert answer.fields == ("a", f"b{tail}")
