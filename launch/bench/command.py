@@ -1,13 +1,7 @@
 """`sglang-kimi bench codec`: show on this machine what the README says, part by part."""
 
 import argparse
-import signal
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from sglang_kimi.launch.server_process import ServerError
 
 from . import (
     cost_part,
@@ -15,27 +9,19 @@ from . import (
     ledger_command,
     loops_part,
     pages_part,
+    parsers_command,
     plot,
     reuse_part,
     soak_part,
     thinking_part,
 )
-from .scripted_agent import ScriptError
+from .parts import Part, add_part_argument, described, run_parts
 from .workshop import Workshop
 
 _DESCRIPTION = """\
 Measure prompts and what servers reuse of them, with this package and with SGLang's own chat
 handling, side by side in one run. Servers are started and stopped by the command and serve a mini
 checkpoint; the exit status is 1 where a part misses its target."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One thing to show: `run` prints it and returns a line for each target that is missed."""
-
-    name: str
-    description: str
-    run: Callable[[Workshop], Sequence[str]]
 
 
 PARTS = (
@@ -55,21 +41,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("bench", help="measure, side by side with stock, in one run")
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     ledger_command.add_parser(subjects)
+    parsers_command.add_parser(subjects)
     codec = subjects.add_parser(
         "codec",
         help="prompts: their cost, and what is reused of them",
-        description=f"{_DESCRIPTION}\n\nparts:\n"
-        + "\n".join(f"  {part.name:<10} {part.description}" for part in PARTS),
+        description=f"{_DESCRIPTION}\n\n{described(PARTS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    codec.add_argument(
-        "--part",
-        nargs="+",
-        choices=[part.name for part in PARTS],
-        default=[part.name for part in PARTS],
-        metavar="PART",
-        help="what to run (default: all)",
-    )
+    add_part_argument(codec, PARTS)
     codec.add_argument(
         "--tokenizer",
         metavar="DIR",
@@ -107,22 +86,10 @@ def run_codec(args: argparse.Namespace) -> int:
     """Run the chosen parts; returns the exit status, 1 where a target is missed."""
     if args.plot:
         plot.check_plot(args.plot, args.part)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
-    misses: list[str] = []
-    workshop = Workshop(args)
-    try:
-        with workshop:
-            for part in PARTS:
-                if part.name in args.part:
-                    print(f"{part.name}: {part.description}\n", flush=True)
-                    misses += part.run(workshop)
-                    print(flush=True)
-            if args.plot:
-                plot.draw(args.plot, workshop.plot_data)
-                print(f"plot: {args.plot}")
-    except (ServerError, ScriptError) as error:
-        print(f"bench: {error}\nThe servers' logs: {workshop.folder}", file=sys.stderr)
-        return 1
-    for line in misses:
-        print(f"bench: missed: {line}", file=sys.stderr)
-    return 1 if misses else 0
+
+    def draw(workshop: Workshop) -> None:
+        if args.plot:
+            plot.draw(args.plot, workshop.plot_data)
+            print(f"plot: {args.plot}")
+
+    return run_parts(args, PARTS, draw)

@@ -52,5 +52,19 @@ def test_a_chunk_of_the_prompt_uses_no_id_up(processor):
     assert step(processor, params) == [5]
 
 
+def test_behind_the_script_the_model_is_free_where_the_request_says_so(processor):
+    params = request([4]) | {"then_free": True}
+    assert step(processor, params) == [4]
+    assert processor(torch.zeros(1, VOCAB_SIZE), [params]).isfinite().all()
+
+
+def test_an_id_that_the_mask_refuses_ends_the_script(processor):
+    params = request([5, 6, 7])
+    masked = torch.zeros(1, VOCAB_SIZE)
+    masked[0, 5] = float("-inf")
+    assert processor(masked, [params]).isfinite().sum() == VOCAB_SIZE - 1
+    assert processor(torch.zeros(1, VOCAB_SIZE), [params]).isfinite().all()
+
+
 def test_sglang_loads_it_from_what_the_benchmark_sends():
     assert isinstance(CustomLogitProcessor.from_str(PROCESSOR), ScriptedOutput)
