@@ -5,7 +5,7 @@ character may be escaped. Where ECMA-262 and Python's `re` read a class in diffe
 what suits both passes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
