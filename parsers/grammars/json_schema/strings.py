@@ -5,19 +5,23 @@ character may be escaped. Where ECMA-262 and Python's `re` read a class in diffe
 what suits both passes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Final
 
 from .chars import ANY_CHAR, chars_of, spelled
 from .formats import FORMAT_PATTERNS
+from .probe import can_run
 from .regex_language import (
     ANY,
     ANY_ONE,
     NOTHING,
+    Both,
     Chars,
+    Concat,
     Language,
+    Not,
     Repeat,
     both,
     concat,
@@ -36,8 +40,10 @@ __all__ = ["MAX_COUNTED_LENGTH", "StringTerminal", "any_string", "literal", "str
 MAX_COUNTED_LENGTH: Final = 20_000
 """Longer `minLength` and `maxLength` aren't held: each place costs the lexer 4 KB of states."""
 
-MAX_LENGTH_BESIDE_PATTERN: Final = 64
+MAX_LENGTH_BESIDE_PATTERN: Final = 2000
 """Longer ones aren't held beside a pattern into which the count doesn't go."""
+
+_FEW: Final = 64  # counts that need no trial
 
 
 @dataclass(frozen=True)
@@ -174,10 +180,23 @@ def _terminal(languages: list[Language], relaxed: tuple[str, ...]) -> StringTerm
         if found.is_whole and not samples:
             return StringTerminal(NEVER, relaxed, (), is_empty=True)
     expression = any_string() if language == ANY else _quoted(language)
-    is_simple = isinstance(language, Repeat) and isinstance(language.part, Chars)
-    if not (is_simple or _can_run(expression, samples)):
+    if _is_costly(language) and not can_run(expression, samples[:1]):
         return None
     return StringTerminal(expression, relaxed, samples, is_empty=False)
+
+
+def _is_costly(language: Language) -> bool:
+    """Return whether the lexer may need many states for it."""
+    if isinstance(language, Both | Not):
+        return True
+    if isinstance(language, Repeat) and not isinstance(language.part, Chars):
+        if max(language.low, language.high or 0) > _FEW:
+            return True
+    elif isinstance(language, Concat):
+        counts = [part for part in language.parts if isinstance(part, Repeat)]
+        if sum(max(part.low, part.high or 0) > _FEW for part in counts) > 1:
+            return True
+    return any(map(_is_costly, language.children))
 
 
 def _literal_language(text: str) -> Language:
@@ -191,34 +210,3 @@ def _quoted(language: Language) -> str:
 
 def _in_order(keywords: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in keywords if word not in ("", "excluded")))
-
-
-def _can_run(expression: str, samples: tuple[str, ...]) -> bool:
-    """Return whether llguidance takes the terminal and finds its way through the samples."""
-    from llguidance import LLMatcher
-
-    matcher = LLMatcher(
-        _byte_tokenizer(),
-        LLMatcher.grammar_from_lark(f"start: T\nT: {expression}\n"),
-        log_level=0,
-    )
-    return not matcher.is_error()
-
-
-@cache
-def _byte_tokenizer() -> Any:
-    from llguidance import LLTokenizer, TokenizerWrapper
-
-    return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
-
-
-class _Bytes:
-    """Every byte is a token, 256 ends the text: the form that llguidance asks for."""
-
-    eos_token_id = 256
-    bos_token_id = None
-    tokens = (*(bytes([byte]) for byte in range(256)), b"\xff[end]")
-    special_token_ids = (256,)
-
-    def __call__(self, data: bytes | str) -> list[int]:
-        return list(data.encode() if isinstance(data, str) else data)
