@@ -148,8 +148,9 @@ def _categories() -> dict[str, Ranges]:
     }
     found["Cn"].append((0x10FFFE, sys.maxunicode))
     for begin, end in ((0, _WITHOUT_LETTERS), (0xE0000, 0xE1000)):
-        codes_by_category = groupby(range(begin, end), lambda code: unicodedata.category(chr(code)))
-        for category, run in codes_by_category:
+        for category, run in groupby(
+            range(begin, end), lambda code: unicodedata.category(chr(code))
+        ):
             codes = list(run)
             found.setdefault(category, []).append((codes[0], codes[-1]))
     return {name: normalise(ranges) for name, ranges in found.items()}

@@ -232,7 +232,7 @@ def length_bounds(language: Language) -> tuple[int, int | None]:
 def with_length(language: Language, low: int, high: int | None) -> Language | None:
     """Return the strings of the language of `low` to `high` characters (None: no limit).
 
-    Gives None where the count doesn't go into the language: two parts of it vary in length.
+    Gives None where the count doesn't go into the language, as where two parts vary in length.
     """
     shortest, longest = length_bounds(language)
     if low <= shortest and (high is None or (longest is not None and longest <= high)):
@@ -242,6 +242,12 @@ def with_length(language: Language, low: int, high: int | None) -> Language | No
     if isinstance(language, Either):
         ways = [with_length(part, low, high) for part in language.parts]
         return None if None in ways else either(way for way in ways if way is not None)
+    if isinstance(language, Both):
+        for part in language.parts:
+            counted = with_length(part, low, high)
+            if counted is not None and counted is not part:
+                return both([counted, *(other for other in language.parts if other is not part)])
+        return None
     if isinstance(language, Repeat):
         width, widest = length_bounds(language.part)
         if width != widest:
@@ -257,11 +263,11 @@ def with_length(language: Language, low: int, high: int | None) -> Language | No
             return None
         place = varying[0]
         fixed = shortest - bounds[place][0]
-        part = with_length(
+        counted = with_length(
             language.parts[place], max(low - fixed, 0), None if high is None else high - fixed
         )
-        if part is not None:
-            return concat([*language.parts[:place], part, *language.parts[place + 1 :]])
+        if counted is not None:
+            return concat([*language.parts[:place], counted, *language.parts[place + 1 :]])
     return None
 
 

@@ -8,16 +8,20 @@ what suits both passes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Final
 
 from .chars import ANY_CHAR, chars_of, spelled
 from .formats import FORMAT_PATTERNS
+from .probe import can_run
 from .regex_language import (
     ANY,
     ANY_ONE,
     NOTHING,
+    Both,
     Chars,
+    Concat,
     Language,
+    Not,
     Repeat,
     both,
     concat,
@@ -29,15 +33,17 @@ from .regex_language import (
 from .regex_places import search_language
 from .regex_search import find_texts
 from .regex_syntax import PatternError, parse
-from .spelling import NEVER, quoted_expression
+from .spelling import NEVER, spelling_expression
 
 __all__ = ["MAX_COUNTED_LENGTH", "StringTerminal", "any_string", "literal", "string_terminal"]
 
 MAX_COUNTED_LENGTH: Final = 20_000
 """Longer `minLength` and `maxLength` aren't held: each place costs the lexer 4 KB of states."""
 
-MAX_LENGTH_BESIDE_PATTERN: Final = 64
+MAX_LENGTH_BESIDE_PATTERN: Final = 2000
 """Longer ones aren't held beside a pattern into which the count doesn't go."""
+
+_FEW: Final = 64  # counts that need no trial
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def literal(text: str) -> str:
     Nothing matches it if the text holds a lone surrogate, which UTF-8 can't carry.
     """
     language = _literal_language(text)
-    return NEVER if language == NOTHING else quoted_expression(language)
+    return NEVER if language == NOTHING else _quoted(language)
 
 
 def string_terminal(
@@ -173,47 +179,34 @@ def _terminal(languages: list[Language], relaxed: tuple[str, ...]) -> StringTerm
         samples = found.texts
         if found.is_whole and not samples:
             return StringTerminal(NEVER, relaxed, (), is_empty=True)
-    expression = any_string() if language == ANY else quoted_expression(language)
-    is_simple = isinstance(language, Repeat) and isinstance(language.part, Chars)
-    if not (is_simple or _can_run(expression, samples)):
+    expression = any_string() if language == ANY else _quoted(language)
+    if _is_costly(language) and not can_run(expression, samples[:1]):
         return None
     return StringTerminal(expression, relaxed, samples, is_empty=False)
+
+
+def _is_costly(language: Language) -> bool:
+    """Return whether the lexer may need many states for it."""
+    if isinstance(language, Both | Not):
+        return True
+    if isinstance(language, Repeat) and not isinstance(language.part, Chars):
+        if max(language.low, language.high or 0) > _FEW:
+            return True
+    elif isinstance(language, Concat):
+        counts = [part for part in language.parts if isinstance(part, Repeat)]
+        if sum(max(part.low, part.high or 0) > _FEW for part in counts) > 1:
+            return True
+    return any(map(_is_costly, language.children))
 
 
 def _literal_language(text: str) -> Language:
     return concat(Chars(chars_of(char)) for char in text)
 
 
+def _quoted(language: Language) -> str:
+    expression = spelling_expression(language)
+    return rf'("\"" {expression} "\"")'
+
+
 def _in_order(keywords: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in keywords if word not in ("", "excluded")))
-
-
-def _can_run(expression: str, samples: tuple[str, ...]) -> bool:
-    """Return whether llguidance takes the terminal and finds its way through the samples."""
-    from llguidance import LLMatcher
-
-    matcher = LLMatcher(
-        _byte_tokenizer(),
-        LLMatcher.grammar_from_lark(f"start: T\nT: {expression}\n"),
-        log_level=0,
-    )
-    return not matcher.is_error()
-
-
-@cache
-def _byte_tokenizer() -> Any:
-    from llguidance import LLTokenizer, TokenizerWrapper
-
-    return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
-
-
-class _Bytes:
-    """Every byte is a token, 256 ends the text: the form that llguidance asks for."""
-
-    eos_token_id = 256
-    bos_token_id = None
-    tokens = (*(bytes([byte]) for byte in range(256)), b"\xff[end]")
-    special_token_ids = (256,)
-
-    def __call__(self, data: bytes | str) -> list[int]:
-        return list(data.encode() if isinstance(data, str) else data)

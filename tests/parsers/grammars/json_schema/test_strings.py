@@ -66,7 +66,7 @@ def test_a_spelling_passes_exactly_if_its_text_has_the_pattern(pattern: str) -> 
     terminal = string_terminal(patterns=[pattern])
     assert terminal.relaxed == ()
 
-    @settings(max_examples=25)
+    @settings(max_examples=20)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         text = data.draw(texts_near(pattern))
@@ -76,7 +76,7 @@ def test_a_spelling_passes_exactly_if_its_text_has_the_pattern(pattern: str) -> 
     check()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_pattern_that_may_not_be_found_keeps_its_texts_out(data: st.DataObject) -> None:
     pattern = data.draw(st.sampled_from(HELD))
@@ -91,7 +91,7 @@ def test_a_pattern_that_may_not_be_found_keeps_its_texts_out(data: st.DataObject
         assert accepts_terminal(terminal.expression, spelling) != is_kept_out
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data())
 def test_pattern_and_length_hold_together(data: st.DataObject) -> None:
     pattern = data.draw(st.sampled_from(HELD))
@@ -122,7 +122,7 @@ def test_every_spelling_of_every_text_is_a_string(data: st.DataObject) -> None:
     assert accepts_terminal(any_string(), data.draw(any_spelling(text)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_literal_has_every_spelling_of_its_text_and_no_other(data: st.DataObject) -> None:
     text = data.draw(st.text(max_size=5))
@@ -235,3 +235,24 @@ def test_the_longest_string_passes_in_every_spelling_and_one_more_character_does
     for char in ("a", "é", "😀", "\\n", '\\"', "\\u0041", "\\ud83d\\ude00"):
         assert accepts_terminal(terminal, f'"{char * high}"')
         assert not accepts_terminal(terminal, f'"{char * high}{char}"')
+
+
+def test_a_length_that_llguidance_cannot_count_beside_a_pattern_is_named() -> None:
+    terminal = string_terminal(patterns=["foo.{20}bar"], max_length=1000)
+    assert terminal.relaxed == ("maxLength",)
+    assert accepts_terminal(terminal.expression, f'"foo{"x" * 20}bar"')
+    assert not accepts_terminal(terminal.expression, '"foobar"')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "most"),
+    [(r"^\S+$", "a", "a" * 5000), (r"^/.*$", "/", "/" * 5000), ("^[^/].*[^/]$", "aa", "a" * 5000)],
+)
+def test_a_long_length_goes_into_a_pattern_of_one_varying_part(
+    pattern: str, least: str, most: str
+) -> None:
+    terminal = string_terminal(patterns=[pattern], min_length=1, max_length=5000)
+    assert terminal.relaxed == ()
+    assert accepts_terminal(terminal.expression, f'"{least}"')
+    assert accepts_terminal(terminal.expression, f'"{most}"')
+    assert not accepts_terminal(terminal.expression, f'"{most}a"')
