@@ -33,7 +33,7 @@ def has_format(schema: Any) -> bool:
     return '"format"' in json.dumps(schema)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schemas(), st.integers(0, 2**32))
 def test_what_is_written_at_random_is_valid_unless_a_keyword_is_named_as_relaxed(
     schema: Any, seed: int
@@ -50,7 +50,7 @@ def test_what_is_written_at_random_is_valid_unless_a_keyword_is_named_as_relaxed
     assert grammar.relaxed or validator_of(schema).is_valid(value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schemas(), st.integers(0, 2**32))
 def test_a_value_passes_in_every_spelling_exactly_if_it_is_valid(schema: Any, seed: int) -> None:
     grammar = grammar_of(schema)
