@@ -96,7 +96,7 @@ def candidate_texts(draw: Callable[..., Any], chosen: dict[str, Any]) -> list[st
     return texts
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.data(), keywords())
 def test_a_printed_number_passes_exactly_if_it_is_valid(
     compiled_terminal: Callable[[str], Any], data: st.DataObject, chosen: dict[str, Any]
@@ -131,7 +131,7 @@ def is_written(text: str, chosen: dict[str, Any]) -> bool:
     return True
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.integers(0, 2**32), keywords())
 def test_whatever_is_written_at_random_is_valid_and_finite(
     compiled_terminal: Callable[[str], Any], seed: int, chosen: dict[str, Any]
@@ -147,7 +147,7 @@ def test_whatever_is_written_at_random_is_valid_and_finite(
         assert terminal.relaxed or validator_of(chosen).is_valid(json.loads(text)), (chosen, text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(keywords())
 def test_samples_are_valid_and_pass(
     compiled_terminal: Callable[[str], Any], chosen: dict[str, Any]
