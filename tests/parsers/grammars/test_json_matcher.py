@@ -140,7 +140,7 @@ def test_a_refused_token_changes_nothing(driver: Any, grammar: JsonGrammar) -> N
     for token_id in driver.spell('{"mode": "re'):
         assert text.matcher.accept(token_id)
     before = text.allowed()
-    refused = driver.spell("x") + [stop_of(driver), driver.vocabulary.control_id("<think>")]
+    refused = [*driver.spell("x"), stop_of(driver), driver.vocabulary.control_id("<think>")]
     assert not any(map(text.matcher.accept, refused))
     assert text.allowed() == before
 
