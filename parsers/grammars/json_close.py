@@ -7,6 +7,7 @@ are tried. Every walk goes over a copy.
 
 import json
 import random
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ _VALUES = (
     *(b"0", b'""', b"null", b"true", b"false", b"[]", b"{}", b"1", b"2", b"3", b"4", b"5", b"6"),
     *(b"7", b"8", b"9", b'"', b"{", b"[", b"-", b".", b"e", b"n", b"t", b"f"),
 )
+_OPEN_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{0,3})?\Z")
 _MAX_STEPS = 1024
 _MAX_TEXTS = 64
 
@@ -185,7 +187,8 @@ class _Walk:
         rests += [hint[1:] for hint in hints[:_MAX_TEXTS]]
         tokens = (self._masks.tokens(rest) for rest in rests if rest)
         fillers = ([token_id] for token_id in self._masks.fillers)
-        return self._take_first(tokens) or self._take_first(fillers) or self._any_step()
+        orders = (fillers, tokens) if _OPEN_ESCAPE.search(self._tail) else (tokens, fillers)
+        return any(map(self._take_first, orders)) or self._any_step()
 
     def _take_first(self, choices: Iterable[Tokens]) -> bool:
         if self._rng is not None:
