@@ -1,7 +1,7 @@
 """INT4 routed experts by our C++ kernel, straight on the packed tensors (native/int4_experts.cpp).
 
-Few tokens an expert: int16 activations, one scale a token (relative error 8e-5 against float64).
-From six tokens on: weights expanded to float32 tile by tile (5e-7).
+Float32 throughout, relative error 5e-7 against float64: few tokens an expert read the weights row by
+row, from six tokens on a tile of rows is expanded once for all of them.
 """
 
 import ctypes

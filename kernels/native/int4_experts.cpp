@@ -40,15 +40,15 @@ std::vector<Expert> by_expert(const Shape& shape, const int32_t* ids) {
 class Multiplier {
  public:
   Multiplier(const float* x, int inputs, int num_rows, bool has_few)
-      : x_(x), inputs_(inputs), quantized_(has_few ? num_rows : 0, inputs) {}
+      : x_(x), inputs_(inputs), permuted_(has_few ? num_rows : 0, inputs) {}
 
-  void quantize(int row) { quantized_.set(row, x_ + size_t(row) * inputs_); }
+  void permute(int row) { permuted_.set(row, x_ + size_t(row) * inputs_); }
 
   // Returns whether out is [num_rows][num_x] (true) or [num_x][num_rows].
   bool multiply(const Int4Rows& rows, int num_rows, const std::vector<int>& xs, float* out) {
     int num_x = int(xs.size());
     if (num_x < kManyTokens || num_rows % kTileRows) {
-      multiply_few(rows, num_rows, quantized_, xs.data(), num_x, out);
+      multiply_few(rows, num_rows, permuted_, xs.data(), num_x, out);
       return true;
     }
     std::vector<const float*> pointers(num_x);
@@ -60,7 +60,7 @@ class Multiplier {
  private:
   const float* x_;
   int inputs_;
-  QuantizedRows quantized_;
+  PermutedRows permuted_;
 };
 
 float silu(float value) { return value / (1.0f + std::exp(-value)); }
@@ -97,7 +97,7 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(const float
     std::vector<float> gate(most * kBlock), up(most * kBlock);
     if (has_few) {
 #pragma omp for schedule(static)
-      for (int t = 0; t < num_tokens; t++) first.quantize(t);
+      for (int t = 0; t < num_tokens; t++) first.permute(t);
     }
 #pragma omp for schedule(dynamic, 1)
     for (int task = 0; task < num_active * inter_blocks; task++) {
@@ -119,7 +119,7 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(const float
     if (has_few) {
 #pragma omp for schedule(dynamic, 1)
       for (int a = 0; a < num_active; a++)
-        for (int slot : experts[a].slots) second.quantize(slot);
+        for (int slot : experts[a].slots) second.permute(slot);
     }
 #pragma omp for schedule(dynamic, 1)
     for (int block = 0; block < hidden_blocks; block++) {

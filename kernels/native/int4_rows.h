@@ -1,9 +1,8 @@
 // Dot products of INT4 rows with a few activation rows: the decode form, bound by reading weights.
 //
-// 32 bytes of a row are 64 codes. As 16-bit lanes, lane i holds the codes of inputs 4i..4i+3, so
-// four masks and shifts give vectors that `madd` multiplies by an activation row permuted once:
-// vector j, lane i = x[4i + j]. Activations are int16 with one scale a row (relative error 8e-5).
-// Codes are excess-8; the -8 is an int32 correction of each 64 inputs, made with the activations.
+// 32 bytes of a row are 64 codes. As 32-bit lanes, lane i holds the codes of inputs 8i..8i+7, so
+// eight shifts give vectors that meet an activation row permuted once: vector j, lane i = x[8i + j].
+// Codes are excess-8: the -8 of each lane's group is subtracted as 8 times the sum of its inputs.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -13,55 +12,42 @@
 
 namespace kimi {
 
-constexpr int kChunk = 64;  // inputs of one step; a row may end with half of one
-constexpr int kGroup = 32;  // inputs that share one scale
-constexpr int kPrefetch = 2048;  // bytes ahead
+constexpr int kChunk = 64;        // inputs of one step; a row may end with half of one
+constexpr int kGroup = 32;        // inputs that share one scale
+constexpr int kPrefetch = 2048;   // bytes ahead
+constexpr int kVectors = 9;       // of a chunk: eight of inputs, one of their sums times -8
 
 inline int num_chunks(int inputs) { return (inputs + kChunk - 1) / kChunk; }
 
-// Activation rows as int16, each padded with zeros to whole chunks.
-class QuantizedRows {
+// Activation rows in the kernel's order, each padded with zeros to whole chunks.
+class PermutedRows {
  public:
-  QuantizedRows(int num_rows, int inputs)
-      : inputs_(inputs),
-        chunks_(num_chunks(inputs)),
-        values_(size_t(num_rows) * chunks_ * kChunk + 32),
-        corrections_(size_t(num_rows) * chunks_ * 8 + 16),
-        scales_(num_rows) {}
+  PermutedRows(int num_rows, int inputs)
+      : inputs_(inputs), stride_(size_t(num_chunks(inputs)) * kVectors * 8), values_(num_rows * stride_ + 8) {}
 
   void set(int row, const float* x) {
-    float largest = 0;
-    for (int i = 0; i < inputs_; i++) largest = std::max(largest, std::fabs(x[i]));
-    scales_[row] = largest / 32000.0f;
-    float inverse = largest > 0 ? 32000.0f / largest : 0.0f;
-    int16_t* values = this->values(row);
-    int32_t* corrections = this->corrections(row);
-    for (int c = 0; c < chunks_; c++) {
-      std::fill(corrections + c * 8, corrections + c * 8 + 8, 0);
+    float* out = const_cast<float*>(this->row(row));
+    for (int c = 0; c < num_chunks(inputs_); c++, out += kVectors * 8) {
+      float sums[8] = {0};
       for (int i = 0; i < kChunk; i++) {
-        int index = c * kChunk + i;
-        int value = index < inputs_ ? int(std::lrintf(x[index] * inverse)) : 0;
-        values[c * kChunk + (i % 4) * 16 + i / 4] = int16_t(value);
-        corrections[c * 8 + i / 8] -= 8 * value;
+        const int index = c * kChunk + i;
+        const float value = index < inputs_ ? x[index] : 0.0f;
+        out[(i % 8) * 8 + i / 8] = value;
+        sums[i / 8] += value;
       }
+      for (int lane = 0; lane < 8; lane++) out[64 + lane] = -8.0f * sums[lane];
     }
   }
 
-  int16_t* values(int row) { return aligned(values_.data()) + size_t(row) * chunks_ * kChunk; }
-  int32_t* corrections(int row) { return aligned(corrections_.data()) + size_t(row) * chunks_ * 8; }
-  float scale(int row) const { return scales_[row]; }
-
- private:
-  template <typename T>
-  static T* aligned(T* pointer) {
-    return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(pointer) + 31) & ~uintptr_t(31));
+  const float* row(int row) const {
+    const uintptr_t start = (reinterpret_cast<uintptr_t>(values_.data()) + 31) & ~uintptr_t(31);
+    return reinterpret_cast<const float*>(start) + row * stride_;
   }
 
+ private:
   int inputs_;
-  int chunks_;
-  std::vector<int16_t> values_;
-  std::vector<int32_t> corrections_;
-  std::vector<float> scales_;
+  size_t stride_;
+  std::vector<float> values_;
 };
 
 // Rows of packed codes and their bf16 scales, one after the other in memory.
@@ -83,35 +69,26 @@ inline __m256 spread(uint32_t pair) {
 }
 
 template <int T>
-inline void add_chunk(__m256i codes, __m256 scale, const int16_t* const* values,
-                      const int32_t* const* corrections, int c, __m256* acc) {
-  const __m256i mask = _mm256_set1_epi16(15);
-  __m256i n0 = _mm256_and_si256(codes, mask);
-  __m256i n1 = _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask);
-  __m256i n2 = _mm256_and_si256(_mm256_srli_epi16(codes, 8), mask);
-  __m256i n3 = _mm256_srli_epi16(codes, 12);
-  for (int t = 0; t < T; t++) {
-    const __m256i* x = reinterpret_cast<const __m256i*>(values[t] + size_t(c) * kChunk);
-    __m256i low = _mm256_add_epi32(_mm256_madd_epi16(n0, x[0]), _mm256_madd_epi16(n1, x[1]));
-    __m256i high = _mm256_add_epi32(_mm256_madd_epi16(n2, x[2]), _mm256_madd_epi16(n3, x[3]));
-    __m256i correction = *reinterpret_cast<const __m256i*>(corrections[t] + size_t(c) * 8);
-    __m256i dot = _mm256_add_epi32(_mm256_add_epi32(low, correction), high);
-    acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, acc[t]);
+inline void add_chunk(__m256i codes, __m256 scale, const float* const* x, size_t at, __m256* acc) {
+  const __m256i mask = _mm256_set1_epi32(15);
+  __m256 dot[T];
+  for (int t = 0; t < T; t++) dot[t] = _mm256_load_ps(x[t] + at + 64);
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; j++) {
+    const __m256 code = _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(codes, 4 * j), mask));
+    for (int t = 0; t < T; t++)
+      dot[t] = _mm256_fmadd_ps(code, _mm256_load_ps(x[t] + at + 8 * j), dot[t]);
   }
+  for (int t = 0; t < T; t++) acc[t] = _mm256_fmadd_ps(dot[t], scale, acc[t]);
 }
 
 // out[t] = one row times activation row xs[t]. One row at a time: a single sequential stream with a
-// far prefetch reads at 80 % of the memory's limit, two or four streams at 55 %.
+// far prefetch reads faster than two or four streams do.
 template <int T>
-inline void dot_row(const Int4Rows& row, QuantizedRows& x, const int* xs, float* out) {
-  const int16_t* values[T];
-  const int32_t* corrections[T];
+inline void dot_row(const Int4Rows& row, const PermutedRows& x, const int* xs, float* out) {
+  const float* values[T];
   __m256 acc[T];
-  for (int t = 0; t < T; t++) {
-    values[t] = x.values(xs[t]);
-    corrections[t] = x.corrections(xs[t]);
-    acc[t] = _mm256_setzero_ps();
-  }
+  for (int t = 0; t < T; t++) values[t] = x.row(xs[t]), acc[t] = _mm256_setzero_ps();
   const int whole = row.inputs / kChunk;
   for (int c = 0; c < whole; c++) {
     const uint8_t* source = row.codes + size_t(c) * 32;
@@ -119,18 +96,19 @@ inline void dot_row(const Int4Rows& row, QuantizedRows& x, const int* xs, float*
     uint32_t pair;
     std::memcpy(&pair, row.scales + size_t(c) * 2, 4);
     add_chunk<T>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)), spread(pair), values,
-                 corrections, c, acc);
+                 size_t(c) * kVectors * 8, acc);
   }
   if (row.inputs % kChunk) {  // one group is left; the other half counts as zeros
     const __m128i* source = reinterpret_cast<const __m128i*>(row.codes + size_t(whole) * 32);
     add_chunk<T>(_mm256_zextsi128_si256(_mm_loadu_si128(source)),
-                 spread(row.scales[size_t(whole) * 2]), values, corrections, whole, acc);
+                 spread(row.scales[size_t(whole) * 2]), values,
+                 size_t(whole) * kVectors * 8, acc);
   }
-  for (int t = 0; t < T; t++) out[t] = sum(acc[t]) * x.scale(xs[t]);
+  for (int t = 0; t < T; t++) out[t] = sum(acc[t]);
 }
 
 // out[r * num_x + t] for num_rows rows and the num_x activation rows named by xs.
-inline void multiply_few(const Int4Rows& rows, int num_rows, QuantizedRows& x, const int* xs,
+inline void multiply_few(const Int4Rows& rows, int num_rows, const PermutedRows& x, const int* xs,
                          int num_x, float* out) {
   for (int r = 0; r < num_rows; r++, out += num_x) {
     const Int4Rows row = rows.from(r);
