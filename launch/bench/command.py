@@ -12,6 +12,7 @@ from sglang_kimi.launch.server_process import ServerError
 from . import (
     cost_part,
     injection_part,
+    kernels_command,
     ledger_command,
     loops_part,
     pages_part,
@@ -55,6 +56,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("bench", help="measure, side by side with stock, in one run")
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     ledger_command.add_parser(subjects)
+    kernels_command.add_parser(subjects)
     codec = subjects.add_parser(
         "codec",
         help="prompts: their cost, and what is reused of them",
