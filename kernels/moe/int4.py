@@ -1,13 +1,15 @@
 """Routed INT4 experts: the one call that the model makes, and the one place that picks a backend.
 
-Today there is one backend, plain torch, for every device; a faster one has the same signature.
+On the CPU our C++ kernel where it runs (see `native.library`), else plain torch on any device.
 """
 
 import torch
 from torch import Tensor
 
+from ..native.library import native_library
 from .int4_experts import Int4Experts
 from .int4_format import GROUP_SIZE, dequantize_int4, pack_int4, quantize_int4, unpack_int4
+from .int4_native import can_run, native_moe_int4
 from .int4_reference import ref_moe_int4
 
 __all__ = [
@@ -39,6 +41,8 @@ def moe_int4(x: Tensor, experts: Int4Experts, topk_ids: Tensor, topk_weights: Te
     _check_arguments(x, experts, topk_ids, topk_weights)
     if x.shape[0] == 0:
         return torch.zeros_like(x)
+    if can_run(x, experts) and (library := native_library()):
+        return native_moe_int4(library, x, experts, topk_ids, topk_weights)
     return ref_moe_int4(x, experts, topk_ids, topk_weights)
 
 

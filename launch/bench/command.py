@@ -6,6 +6,7 @@ from pathlib import Path
 from . import (
     cost_part,
     injection_part,
+    kernels_command,
     ledger_command,
     loops_part,
     pages_part,
@@ -42,6 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     ledger_command.add_parser(subjects)
     parsers_command.add_parser(subjects)
+    kernels_command.add_parser(subjects)
     codec = subjects.add_parser(
         "codec",
         help="prompts: their cost, and what is reused of them",

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sglang_kimi.kernels.moe import int4_reference
+from sglang_kimi.kernels.moe import int4, int4_reference
 from sglang_kimi.kernels.moe.int4 import Int4Experts, moe_int4, pack_int4
+from sglang_kimi.kernels.native.library import native_library
 
 # Largest error over 10 seeds of the shapes below, relative to the largest output: 4.9e-7 (float32
 # accumulation of up to 160 terms) and 3.6e-3 (bf16 result: half an ulp is up to 2^-8 of the value).
@@ -91,20 +92,23 @@ def assert_close(found: Tensor, expected: Tensor, relative_error: float) -> None
         )
 
 
-@pytest.fixture(params=["all pairs at once", "expert by expert"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test through either way of the reference, whatever the shape would choose."""
+@pytest.fixture(params=["all pairs at once", "expert by expert", "native"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Run a test through the kernel or either way of the reference; return its float32 error."""
+    if request.param == "native":
+        if native_library() is None:
+            pytest.skip("no kernel on this CPU, or no compiler")
+        return FLOAT32_ERROR
+    monkeypatch.setattr(int4, "native_library", lambda: None)
     limit = 1 << 40 if request.param == "all pairs at once" else -1
     monkeypatch.setattr(int4_reference, "MAX_GATHERED_WEIGHTS", limit)
+    return FLOAT32_ERROR
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    ("dtype", "error"), [(torch.float32, FLOAT32_ERROR), (torch.bfloat16, BF16_ERROR)]
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_equals_the_float64_loop(
-    shape: tuple[int, int, int, int, int], dtype: torch.dtype, error: float
+    shape: tuple[int, int, int, int, int], dtype: torch.dtype, way: float
 ) -> None:
     num_tokens, hidden, inter, num, top_k = shape
     experts = make_experts(hidden, inter, num, seed=1)
@@ -113,18 +117,18 @@ def test_equals_the_float64_loop(
     out = moe_int4(x, experts, ids, weights)
     assert out.dtype == dtype
     assert out.shape == x.shape
+    error = way if dtype == torch.float32 else BF16_ERROR
     assert_close(out, naive_moe(x, experts, ids, weights), error)
 
 
-@pytest.mark.usefixtures("way")
-def test_slots_below_zero_are_skipped_and_a_token_without_experts_gives_zeros() -> None:
+def test_slots_below_zero_are_skipped_and_a_token_without_experts_gives_zeros(way: float) -> None:
     experts = make_experts(64, 32, 4, seed=4)
     x = torch.randn(3, 64, generator=torch.Generator().manual_seed(5))
     ids = torch.tensor([[-1, -1], [2, -1], [-7, 0]])
     weights = torch.full((3, 2), 0.5)
     out = moe_int4(x, experts, ids, weights)
     assert torch.equal(out[0], torch.zeros(64))
-    assert_close(out, naive_moe(x, experts, ids, weights), FLOAT32_ERROR)
+    assert_close(out, naive_moe(x, experts, ids, weights), way)
 
 
 @pytest.mark.usefixtures("way")
@@ -138,15 +142,12 @@ def test_a_skipped_slot_does_not_let_another_experts_infinity_through() -> None:
     assert bool(out.isfinite().all())
 
 
-@pytest.mark.usefixtures("way")
-def test_all_tokens_may_choose_one_expert_and_others_get_none() -> None:
+def test_all_tokens_may_choose_one_expert_and_others_get_none(way: float) -> None:
     experts = make_experts(64, 64, 6, seed=8)
     x = torch.randn(17, 64, generator=torch.Generator().manual_seed(9))
     ids = torch.full((17, 1), 5, dtype=torch.int32)
     weights = torch.ones(17, 1)
-    assert_close(
-        moe_int4(x, experts, ids, weights), naive_moe(x, experts, ids, weights), FLOAT32_ERROR
-    )
+    assert_close(moe_int4(x, experts, ids, weights), naive_moe(x, experts, ids, weights), way)
 
 
 @pytest.mark.usefixtures("way")

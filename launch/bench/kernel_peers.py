@@ -1,0 +1,65 @@
+"""The same work as our CPU kernels do, in the best forms that torch offers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, unpack_int4
+
+
+class Int4PackExperts:
+    """Experts through `torch._weight_int4pack_mm_for_cpu`, an expert at a time, in bfloat16.
+
+    experts: any; made anew in torch's own packing, which is not measured.
+    """
+
+    def __init__(self, experts: Int4Experts) -> None:
+        self._w13 = [_packed(*pair) for pair in zip(experts.w13, experts.w13_scale, strict=True)]
+        self._w2 = [_packed(*pair) for pair in zip(experts.w2, experts.w2_scale, strict=True)]
+        self._inter = experts.moe_intermediate_size
+
+    def __call__(self, x: Tensor, topk_ids: Tensor, topk_weights: Tensor) -> Tensor:
+        """Apply the experts; arguments as of `moe_int4`. Returns bfloat16."""
+        output = torch.zeros_like(x, dtype=torch.bfloat16)
+        tokens = x.bfloat16()
+        for expert in torch.unique(topk_ids).tolist():
+            rows, slots = (topk_ids == expert).nonzero(as_tuple=True)
+            both = _multiply(tokens[rows], self._w13[expert])
+            hidden = torch.nn.functional.silu(both[:, : self._inter]) * both[:, self._inter :]
+            weights = topk_weights[rows, slots, None].bfloat16()
+            output.index_add_(0, rows, _multiply(hidden, self._w2[expert]) * weights)
+        return output
+
+
+def _packed(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    codes = (unpack_int4(words) + 8).to(torch.int32)  # the op takes excess-8 codes
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+    zeros = torch.zeros_like(scale)
+    return packed, torch.stack([scale, zeros], dim=-1).transpose(0, 1).contiguous()
+
+
+def _multiply(x: Tensor, weight: tuple[Tensor, Tensor]) -> Tensor:
+    product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
+        x, weight[0], GROUP_SIZE, weight[1]
+    )
+    return product
+
+
+def einsum_mla(query: Tensor, kv_cache: Tensor, slots: Tensor, scaling: float, rank: int) -> Tensor:
+    """Absorbed MLA of one query token in float32; shapes as of `mla_absorbed`."""
+    keys = kv_cache[slots].to(query.dtype)
+    weights = torch.softmax(torch.einsum("thw,sw->ths", query, keys) * scaling, dim=-1)
+    return torch.einsum("ths,sr->thr", weights, keys[:, :rank])
+
+
+def sdpa_mla(query: Tensor, kv_cache: Tensor, slots: Tensor, scaling: float, rank: int) -> Tensor:
+    """Return the same through torch's scaled_dot_product_attention."""
+    keys = kv_cache[slots].to(query.dtype)
+    output: Tensor = torch.nn.functional.scaled_dot_product_attention(
+        query.transpose(0, 1), keys[None], keys[None, :, :rank], scale=scaling
+    )
+    return output.transpose(0, 1)
+
+
+Form = Callable[[], Tensor]
