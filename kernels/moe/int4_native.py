@@ -1,7 +1,7 @@
 """INT4 routed experts by our C++ kernel, straight on the packed tensors (native/int4_experts.cpp).
 
-Float32 throughout, relative error 5e-7 against float64: few tokens an expert read the weights row by
-row, from six tokens on a tile of rows is expanded once for all of them.
+Float32 throughout, relative error 5e-7 against float64. Few tokens an expert read the weights row
+by row; from six tokens on a tile of rows is expanded once for all of them.
 """
 
 import ctypes
