@@ -1,9 +1,9 @@
-"""Short texts of a language, and whether it has any: a breadth-first walk over derivatives.
+"""Short texts of a language, and whether it has any: a walk over derivatives, shortest way first.
 
 The derivative of a language by a character is what may follow that character in it.
 """
 
-from collections import deque
+import heapq
 from typing import Final, NamedTuple
 
 from .chars import ANY_CHAR, Ranges, complement, intersect
@@ -20,6 +20,7 @@ from .regex_language import (
     both,
     concat,
     either,
+    length_bounds,
     negation,
     repeat,
 )
@@ -54,11 +55,12 @@ def find_texts(language: Language, *, max_texts: int = 4, max_states: int = 2000
     derivatives = Derivatives()
     texts = [""] if language.is_nullable else []
     seen = {language}
-    queue: deque[tuple[Language, str]] = deque([(language, "")])
+    # The least length a text through the state can have, how far it is, the order of finding.
+    queue: list[tuple[int, int, int, str, Language]] = [(0, 0, 0, "", language)]
     num_more = _STATES_AFTER_FIRST
     while queue and len(texts) < max_texts and num_more:
         num_more -= bool(texts)
-        state, text = queue.popleft()
+        *_, text, state = heapq.heappop(queue)
         for char in representatives(state):
             after = derivatives.by(state, char)
             if after == NOTHING:
@@ -67,7 +69,8 @@ def find_texts(language: Language, *, max_texts: int = 4, max_states: int = 2000
                 texts.append(text + char)
             if after not in seen and len(seen) < max_states:
                 seen.add(after)
-                queue.append((after, text + char))
+                least = len(text) + 1 + length_bounds(after)[0]
+                heapq.heappush(queue, (least, -len(text), len(seen), text + char, after))
     return Found(tuple(texts), len(seen) < max_states)
 
 

@@ -123,17 +123,22 @@ def _string_terminal(
         *(_pattern_rule("pattern", pattern, is_negated=True) for pattern in not_patterns),
         *(_Rule("excluded", negation(_literal_language(text))) for text in excluded),
     ]
-    if max_length is not None and max_length < min_length:
-        rules.append(_Rule("maxLength", NOTHING))
-    else:
-        language = both(rule.language for rule in rules)
-        rules += _length_rules(language, min_length, max_length)
-    lost = [rule.keyword for rule in rules if not rule.is_exact]
     while True:
-        terminal = _terminal([rule.language for rule in rules], _in_order(lost))
-        if terminal is not None:
-            return terminal
-        lost.append(rules.pop().keyword)  # lengths first, then the last of the patterns
+        lost = [rule.keyword for rule in rules if not rule.is_exact]
+        language = both(rule.language for rule in rules)
+        for low, high in _length_ways(min_length, max_length):
+            counted, names = _with_length(language, low, high)
+            names += ["minLength"] * (low != min_length) + ["maxLength"] * (high != max_length)
+            terminal = _terminal(counted, _in_order([*lost, *names]))
+            if terminal is not None:
+                return terminal
+        given_up = next(rule for rule in reversed(rules) if rule.language != ANY)
+        rules[rules.index(given_up)] = _Rule(given_up.keyword, ANY, is_exact=False)
+
+
+def _length_ways(low: int, high: int | None) -> list[tuple[int, int | None]]:
+    """Return the lengths to try: both, the least, none."""
+    return list(dict.fromkeys([(low, high), (low, None), (0, None)]))
 
 
 def _pattern_rule(keyword: str, pattern: str, *, is_negated: bool = False) -> _Rule:
@@ -146,32 +151,32 @@ def _pattern_rule(keyword: str, pattern: str, *, is_negated: bool = False) -> _R
     return _Rule(keyword, negation(found.language) if found.is_exact else ANY, found.is_exact)
 
 
-def _length_rules(language: Language, low: int, high: int | None) -> list[_Rule]:
-    """Return the lengths as rules beside `language`, which holds all else."""
+def _with_length(language: Language, low: int, high: int | None) -> tuple[Language, list[str]]:
+    """Return the language's texts of `low` to `high` characters, and the keywords given up."""
     shortest, longest = length_bounds(language)
-    rules = []
+    names: list[str] = []
+    if high is not None and high < low:
+        return NOTHING, names
     if low > max(shortest, MAX_COUNTED_LENGTH):
-        rules.append(_Rule("minLength", ANY, is_exact=False))
+        names.append("minLength")
         low = 0
     if high is not None and high > MAX_COUNTED_LENGTH and (longest is None or longest > high):
-        rules.append(_Rule("maxLength", ANY, is_exact=False))
+        names.append("maxLength")
         high = None
     counted = with_length(language, low, high)
     if counted is not None:
-        return [*rules, _Rule("", counted)]
-    for keyword, bound, rule in (
-        ("minLength", low, repeat(ANY_ONE, low, None)),
-        ("maxLength", high or 0, repeat(ANY_ONE, 0, high)),
-    ):
-        if rule != ANY:
-            is_held = bound <= MAX_LENGTH_BESIDE_PATTERN
-            rules.append(_Rule(keyword, rule if is_held else ANY, is_held))
-    return rules
+        return counted, names
+    if low > MAX_LENGTH_BESIDE_PATTERN:
+        names.append("minLength")
+        low = 0
+    if high is not None and high > MAX_LENGTH_BESIDE_PATTERN:
+        names.append("maxLength")
+        high = None
+    return both([language, repeat(ANY_ONE, low, high)]), names
 
 
-def _terminal(languages: list[Language], relaxed: tuple[str, ...]) -> StringTerminal | None:
-    """Return the terminal of what all the languages hold, None if llguidance refuses it."""
-    language = both(languages)
+def _terminal(language: Language, relaxed: tuple[str, ...]) -> StringTerminal | None:
+    """Return the terminal of the language's texts, None if llguidance can't run it."""
     if isinstance(language, Repeat) and language.part == ANY_ONE:
         samples: tuple[str, ...] = ("a" * language.low,)
     else:
@@ -209,4 +214,4 @@ def _quoted(language: Language) -> str:
 
 
 def _in_order(keywords: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for word in keywords if word not in ("", "excluded")))
+    return tuple(dict.fromkeys(word for word in keywords if word != "excluded"))

@@ -116,6 +116,14 @@ def test_samples_have_the_pattern(pattern: str) -> None:
         assert accepts_terminal(terminal.expression, json.dumps(sample))
 
 
+@pytest.mark.parametrize(
+    "pattern", ["foo.{20}bar", "[01]*1[01]{14}$", "^.{500}$", r"^(?=.*\d)[a-z\d]{30}$"]
+)
+def test_samples_of_patterns_with_many_states_are_found(pattern: str) -> None:
+    sample = string_terminal(patterns=[pattern]).samples[0]
+    assert is_found(pattern, sample)
+
+
 @given(st.data())
 def test_every_spelling_of_every_text_is_a_string(data: st.DataObject) -> None:
     text = data.draw(st.text())
@@ -242,6 +250,25 @@ def test_a_length_that_llguidance_cannot_count_beside_a_pattern_is_named() -> No
     assert terminal.relaxed == ("maxLength",)
     assert accepts_terminal(terminal.expression, f'"foo{"x" * 20}bar"')
     assert not accepts_terminal(terminal.expression, '"foobar"')
+
+
+def test_the_least_length_holds_where_the_greatest_cannot() -> None:
+    pattern = r"^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)(?=.*[@$!%*?&])[A-Za-z\d@$!%*?&]+$"
+    terminal = string_terminal(patterns=[pattern], min_length=8, max_length=128)
+    assert "minLength" not in terminal.relaxed
+    assert not accepts_terminal(terminal.expression, '"aA1@aaa"')
+    assert accepts_terminal(terminal.expression, '"aA1@aaaa"')
+    assert accepts_terminal(terminal.expression, f'"aA1@{"a" * 125}"') == bool(terminal.relaxed)
+
+
+@pytest.mark.parametrize("high", [8, 40, 128, 1000, 2000])
+@pytest.mark.parametrize("pattern", [r"^(?!.*\.\.)(?!/).*$", r"\w", r"^[a-z]+(-[a-z]+)*$", "a.*b"])
+def test_a_length_beside_a_pattern_is_held_or_named(pattern: str, high: int) -> None:
+    terminal = string_terminal(patterns=[pattern], max_length=high)
+    longest = "a" + "b" * (high - 1)
+    assert accepts_terminal(terminal.expression, f'"{longest}"')
+    is_longer_taken = accepts_terminal(terminal.expression, f'"{longest}b"')
+    assert is_longer_taken == (terminal.relaxed == ("maxLength",))
 
 
 @pytest.mark.parametrize(
