@@ -6,7 +6,7 @@ from typing import Final
 
 from sglang_kimi.launch.jsonlines import UsageError
 
-from . import good_part, schemas_part
+from . import good_part, parser_throughput, schemas_part, serving_part
 from .parts import Part, add_part_argument, described, run_parts
 from .walle_requests import MAX_TOKENS
 
@@ -21,6 +21,10 @@ _WALLE: Final = Path("../shared/walle")
 PARTS: Final = (
     Part("schemas", "random weights: do calls come, complete and valid", schemas_part.run),
     Part("good-output", "scripted calls of good models: does all of it pass", good_part.run),
+    Part("serving", "eight requests at once, grammar on against off", serving_part.run),
+    Part(
+        "throughput", "long arguments in small pieces; stock beside", parser_throughput.run
+    ),
 )
 """In the order in which they run."""
 
