@@ -25,8 +25,11 @@ FORBIDDEN = {
 LIGHT_BEFORE_USE = ("sglang_kimi.parsers", "sglang_kimi.launch", "sglang_kimi.codec")
 HEAVY = ("torch", "transformers", "xgrammar", "llguidance", "jsonschema", "sglang", "openai")
 """Never imported at module level in a package that the command line loads at start."""
-HEAVY_ON_PURPOSE = ("sglang_kimi.launch.mini",)
-"""Loaded only when a checkpoint is written, so torch may stand at the top of its modules."""
+HEAVY_ON_PURPOSE = (
+    "sglang_kimi.launch.mini",
+    *("sglang_kimi.launch.bench.kernel_table", "sglang_kimi.launch.bench.kernel_peers"),
+)
+"""Loaded only when a checkpoint is written or kernels are timed: torch may stand at their top."""
 
 
 def modules() -> dict[str, Path]:
