@@ -17,7 +17,10 @@ from .masks import MaskVocabulary
 
 _BLANKS = b" \t\r\n"
 _CLOSERS = (b"}", b"]", b",", b":")
-_EXPONENTS = (b"e9", b"e99")  # they make a whole number of begun decimals
+_EXPONENTS = (b"e9", b"e99", b"e-1", b"e-9", b"e-99", b"9", b"-9")
+"""Ends of begun decimals: large ones are whole, small ones within narrow bounds."""
+_DIGITS = tuple(b"%c" % digit for digit in b"5190234678")
+"""A begun number ends by a digit from within its bounds rather than by zeros without end."""
 _VALUES = (
     *(b"0", b'""', b"null", b"true", b"false", b"[]", b"{}", b"1", b"2", b"3", b"4", b"5", b"6"),
     *(b"7", b"8", b"9", b'"', b"{", b"[", b"-", b".", b"e", b"n", b"t", b"f"),
@@ -88,7 +91,7 @@ def _texts(masks: MaskVocabulary, written: SchemaGrammar) -> Texts:
     objects = [members(text) for text in (*written.instances, written.shortest or "")]
     return Texts(
         objects=[tokens(*texts) for texts in objects if texts],
-        after_value=tokens(*_CLOSERS, *_EXPONENTS, *_VALUES),
+        after_value=tokens(*_CLOSERS, *_EXPONENTS, *_DIGITS, *_VALUES),
         after_colon=tokens(*wholes_first, *keys, *_VALUES, *_CLOSERS),
         elsewhere=tokens(*_CLOSERS, *no_strings, *keys, *_VALUES),
         hints=ends,
