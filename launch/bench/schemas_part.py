@@ -12,7 +12,7 @@ from .chat_answers import ask
 from .many_requests import run_many
 from .scripted_agent import open_client
 from .tool_requests import MAX_TOKENS, THINKING_TOKENS, ToolRequest, shape_of, shape_requests
-from .walle_requests import read_schemas, walle_requests
+from .walle_requests import can_fit, read_schemas, walle_requests
 from .workshop import OURS, Workshop
 
 NUM_AT_ONCE: Final = 8
@@ -43,9 +43,13 @@ def run(workshop: Workshop) -> list[str]:
 
 
 def _run_walle(workshop: Workshop, folder: Path) -> list[str]:
-    schemas = read_schemas(folder)
-    requests = walle_requests(schemas, workshop.args.walle_tokens)
-    print(f"{len(schemas)} public schemas, max_tokens {workshop.args.walle_tokens:,}", flush=True)
+    max_tokens = workshop.args.walle_tokens
+    all_schemas = read_schemas(folder)
+    schemas = [schema for schema in all_schemas if can_fit(schema, max_tokens)]
+    requests = walle_requests(schemas, max_tokens)
+    num_left_out = len(all_schemas) - len(schemas)
+    print(f"{len(schemas)} public schemas, max_tokens {max_tokens:,}", flush=True)
+    print(f"left out, as a string in it must be longer than that: {num_left_out}", flush=True)
     judged = _send(workshop, requests, "public schemas")
     _show(table(judged, "public schemas", lambda request: request.mode))
     return misses(judged, lambda request: f"public schema {next(iter(request.tools))[5:]}")

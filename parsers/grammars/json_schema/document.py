@@ -4,6 +4,7 @@ A literal is a schema's number, or its negative: what the schema refuses. A `Con
 of literals that all hold; the empty one is any value, NOTHING is none.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -49,11 +50,24 @@ class Member:
     source: Mapping[str, Any]
 
 
+PLAIN_INTEGERS: Final = "plain integers"
+"""Key of our own in the schemas of drafts 3 and 4, where `1.0` is no integer."""
+_DRAFT_4: Final = re.compile("draft-0[34]")
+
+
+def _has_flags(raw: Mapping[str, Any]) -> bool:
+    """Return whether a schema has the boolean bounds of drafts 3 and 4."""
+    return any(isinstance(raw.get(f"exclusive{bound}"), bool) for bound in ("Minimum", "Maximum"))
+
+
 class Document:
     """One root schema (checked before) and everything within it."""
 
     def __init__(self, root: Any) -> None:
         self.references = ReferenceTable(root)
+        self._is_draft4 = isinstance(root, Mapping) and bool(
+            _DRAFT_4.search(str(root.get("$schema", "")))
+        )
         self._members: list[Member | None] = [None]
         self._numbers: dict[Any, int] = {}
         self._known: dict[int, tuple[Any, Conj]] = {}
@@ -92,6 +106,8 @@ class Document:
 
     def _enter(self, raw: Mapping[str, Any], pointer: str) -> Conj:
         schema = {key: value for key, value in modern(raw).items() if key not in _ANNOTATIONS}
+        if "type" in schema and (self._is_draft4 or _has_flags(raw)):
+            schema[PLAIN_INTEGERS] = True
         if not schema:
             return ()
         content = self._content(schema, pointer, raw)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .constants import canonical
-from .document import NOTHING, Conj, Document, Member
+from .document import NOTHING, PLAIN_INTEGERS, Conj, Document, Member
 from .nodes import ArrayRules, Node, ObjectPart, ObjectRules
 from .numbers import number_format_bounds
 from .scalar_rules import NumberRules, StringRules
@@ -81,6 +81,7 @@ def _number_rules(member: Member) -> NumberRules:
         above=schema.get("exclusiveMinimum"),
         below=schema.get("exclusiveMaximum"),
         multiples=(schema["multipleOf"],) if "multipleOf" in schema else (),
+        is_plain=PLAIN_INTEGERS in schema,
         pointer=member.pointer,
     )
     sized = number_format_bounds(schema.get("format", ""))

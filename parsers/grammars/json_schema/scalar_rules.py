@@ -56,6 +56,8 @@ class NumberRules:
     above: Bound | None = None
     below: Bound | None = None
     multiples: tuple[Bound, ...] = ()
+    is_plain: bool = False
+    """Whether integers are digits alone: no point, no exponent."""
     pointer: str = field(default="", compare=False)
 
     def both(self, other: "NumberRules") -> "NumberRules":
@@ -65,6 +67,7 @@ class NumberRules:
             above=_tighter(max, self.above, other.above),
             below=_tighter(min, self.below, other.below),
             multiples=tuple(dict.fromkeys(self.multiples + other.multiples)),
+            is_plain=self.is_plain or other.is_plain,
             pointer=self.pointer or other.pointer,
         )
 

@@ -80,6 +80,8 @@ def number_choice(node: Node, relaxed: Relaxed) -> Terminal | None:
     expression = " | ".join(part.expression for part in found)
     if kinds == {"fraction"}:
         expression = f"({expression}) & {_FRACTION}"
+    elif node.numbers.is_plain and kinds == {"integer"}:
+        expression = f"({expression}) & /-?[0-9]+/"
     texts = sorted((text for part in found for text in part.samples), key=len)
     samples = tuple(text for text in texts if _takes(node, text))
     if not samples:

@@ -330,3 +330,16 @@ def test_every_public_schema_is_written_and_its_random_outputs_are_valid(
                 assert is_valid(schema, json.loads(text)), (text, line)
                 num_valid += 1
     assert num_valid > len(lines) * num_walks * 0.8
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
+        {"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"},
+    ],
+)
+def test_integers_of_draft_4_have_no_fraction(schema):
+    judge = Judge(schema)
+    assert judge.takes_text("7")
+    assert not judge.takes_text("7.0")
