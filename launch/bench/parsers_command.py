@@ -22,9 +22,7 @@ PARTS: Final = (
     Part("schemas", "random weights: do calls come, complete and valid", schemas_part.run),
     Part("good-output", "scripted calls of good models: does all of it pass", good_part.run),
     Part("serving", "eight requests at once, grammar on against off", serving_part.run),
-    Part(
-        "throughput", "long arguments in small pieces; stock beside", parser_throughput.run
-    ),
+    Part("throughput", "long arguments in small pieces; stock beside", parser_throughput.run),
 )
 """In the order in which they run."""
 
