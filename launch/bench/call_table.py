@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .call_checks import argument_fault, faults_of, is_complete
-from .chat_answers import ChatAnswer
+from .chat_answers import AnsweredCall, ChatAnswer
+from .schema_facts import facts_of
 from .tool_requests import ToolRequest
 
-_HEAD: Final = ("requests", "answered", "complete", "calls", "valid", "tokens")
+_HEAD: Final = ("requests", "answered", "complete", "calls", "valid", "warned", "tokens")
 _NAME_WIDTH: Final = 42
 
 
@@ -17,7 +18,8 @@ class Figures:
     """Sums over requests.
 
     num_answered: requests that got a call. num_complete: whose last call is whole as well.
-    num_valid: calls whose arguments satisfy the tool's schema.
+    num_valid: calls whose arguments satisfy the tool's schema. num_warned: calls that do not, by a
+    keyword that no grammar holds, and whose answer says so.
     """
 
     num_requests: int = 0
@@ -25,6 +27,7 @@ class Figures:
     num_complete: int = 0
     num_calls: int = 0
     num_valid: int = 0
+    num_warned: int = 0
     num_tokens: int = 0
 
     def add(self, other: "Figures") -> None:
@@ -47,24 +50,39 @@ class Judged:
     faults: Sequence[str]
 
 
-def judge(request: ToolRequest, answer: ChatAnswer, control_texts: Sequence[str]) -> Judged:
-    """Judge one answer. An incomplete call is a fault: every request here leaves enough room."""
+def judge(
+    request: ToolRequest, answer: ChatAnswer, control_texts: Sequence[str], *, fits: bool
+) -> Judged:
+    """Judge one answer.
+
+    fits: whether some arguments fit into the request's max_tokens; without, an incomplete call is
+    what must come.
+    """
     faults = faults_of(request, answer, control_texts)
-    wrong = [argument_fault(call, request.tools) for call in answer.calls]
     if not answer.faults and not answer.calls:
         faults.append(f"no call; ended by {answer.finish_reason!r}")
-    elif not answer.faults and not is_complete(answer):
+    elif not answer.faults and fits and not is_complete(answer):
         faults.append(f"ended by {answer.finish_reason!r}: {answer.calls[-1].arguments[-60:]!r}")
-    faults += [f"{c.name}: {w}" for c, w in zip(answer.calls, wrong, strict=True) if w]
+    whole = answer.calls if is_complete(answer) else answer.calls[:-1]
+    found = [(call, argument_fault(call, request.tools)) for call in whole]
+    wrong = [(call, fault) for call, fault in found if fault is not None]
+    warned = [call for call, _ in wrong if _is_warned(call, request, answer)]
+    faults += [f"{call.name}: {fault}" for call, fault in wrong if call not in warned]
     figures = Figures(
         num_requests=1,
         num_answered=bool(answer.calls),
         num_complete=is_complete(answer),
         num_calls=len(answer.calls),
-        num_valid=wrong.count(None),
+        num_valid=len(whole) - len(wrong),
+        num_warned=len(warned),
         num_tokens=answer.num_tokens,
     )
     return Judged(request, figures, faults)
+
+
+def _is_warned(call: AnsweredCall, request: ToolRequest, answer: ChatAnswer) -> bool:
+    schema = request.tools.get(call.name)
+    return bool(answer.warnings and schema is not None and facts_of(schema).relaxed)
 
 
 def table(

@@ -18,13 +18,18 @@ class AnsweredCall:
 
 @dataclass
 class ChatAnswer:
-    """One choice. faults: what is wrong with the form of its stream, or why there is none."""
+    """One choice of a response.
+
+    warnings: what the server says that the answer breaks of its schemas. faults: what is wrong with
+    the form of the stream, or why there is no answer.
+    """
 
     reasoning: str = ""
     content: str = ""
     calls: list[AnsweredCall] = field(default_factory=list)
     finish_reason: str | None = None
     num_tokens: int = 0
+    warnings: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -64,12 +69,14 @@ def _whole(completion: Any) -> ChatAnswer:
         ],
         finish_reason=choice.finish_reason,
         num_tokens=completion.usage.completion_tokens,
+        warnings=list(getattr(completion, "warnings", None) or ()),
     )
 
 
 def _joined(chunks: Iterable[Any]) -> ChatAnswer:
     answer = ChatAnswer()
     for chunk in chunks:
+        answer.warnings += getattr(chunk, "warnings", None) or ()
         if chunk.usage:
             answer.num_tokens = chunk.usage.completion_tokens
         for choice in chunk.choices:

@@ -10,7 +10,7 @@ from sglang_kimi.codec.vocabulary import Vocabulary
 
 from .scripts import call, compact, indented, section, spaced
 
-_SPARE_TOKENS: Final = 8
+_SPARE_TOKENS: Final = 1024
 _LONG_CHARS: Final = 200_000
 _NUM_LINES: Final = 500
 _NUM_ITEMS: Final = 300
@@ -32,7 +32,7 @@ UNICODE: Final = (
 class GoodOutput:
     """An answer as it is generated, and the tools that the request declares.
 
-    calls: tool and arguments, as written. max_tokens: None leaves little more than it takes.
+    calls: tool and arguments, as written. max_tokens: None leaves room for more.
     """
 
     name: str

@@ -7,21 +7,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from sglang_kimi.codec.vocabulary import Vocabulary
+
 from .call_table import Judged, judge, misses, table
 from .chat_answers import ask
 from .many_requests import run_many
+from .schema_facts import facts_of
 from .scripted_agent import open_client
 from .tool_requests import MAX_TOKENS, THINKING_TOKENS, ToolRequest, shape_of, shape_requests
 from .walle_requests import can_fit, read_schemas, walle_requests
 from .workshop import OURS, Workshop
 
 NUM_AT_ONCE: Final = 8
+_FRAME_TOKENS: Final = 20  # the call's id and the control tokens around it
 _SECTION: Final = "So.</think><|tool_calls_section_begin|>"
 
 LEGEND: Final = f"""\
 answered: requests that got a call. complete: that ended by `tool_calls`. valid: calls whose
-arguments satisfy the tool's schema (jsonschema, formats too). Each request thinks for at most
-{THINKING_TOKENS} tokens; {NUM_AT_ONCE} at once. Also counted as misses: ids that are not the next
+arguments satisfy the tool's schema (jsonschema, formats too). warned: calls that break a keyword
+that no grammar holds, which the answer's `warnings` say; not a miss. Each request thinks for at
+most {THINKING_TOKENS} tokens; {NUM_AT_ONCE} at once. Also counted as misses: ids that are not the next
 ones, calls of other tools than the named one, a second call where one is asked for, control tokens
 in a field, odd streams."""
 
@@ -51,6 +56,9 @@ def _run_walle(workshop: Workshop, folder: Path) -> list[str]:
     print(f"{len(schemas)} public schemas, max_tokens {max_tokens:,}", flush=True)
     print(f"left out, as a string in it must be longer than that: {num_left_out}", flush=True)
     judged = _send(workshop, requests, "public schemas")
+    endless = [n for n, schema in enumerate(schemas) if facts_of(schema).shortest is None]
+    if endless:
+        print(f"No finite arguments satisfy the schemas {endless}: their calls are cut.\n")
     _show(table(judged, "public schemas", lambda request: request.mode))
     return misses(judged, lambda request: f"public schema {next(iter(request.tools))[5:]}")
 
@@ -68,12 +76,19 @@ def _send(workshop: Workshop, requests: Sequence[ToolRequest], label: str) -> li
 
     def send(request: ToolRequest) -> Judged:
         answer = ask(client, request.body(section), is_streamed=request.is_streamed)
-        return judge(request, answer, control_texts)
+        return judge(request, answer, control_texts, fits=_fits(request, vocabulary))
 
     judged, seconds = run_many(send, requests, NUM_AT_ONCE, label)
     num_tokens = sum(one.figures.num_tokens for one in judged)
     print(f"{num_tokens:,} tokens in {seconds:.0f} s: {num_tokens / seconds:.0f} tokens/s\n")
     return judged
+
+
+def _fits(request: ToolRequest, vocabulary: Vocabulary) -> bool:
+    """Tell whether the shortest arguments of every tool leave room in a request's max_tokens."""
+    shortest = [facts_of(schema).shortest for schema in request.tools.values()]
+    room = request.max_tokens - THINKING_TOKENS - _FRAME_TOKENS
+    return all(text is not None and len(vocabulary.encode_text(text)) <= room for text in shortest)
 
 
 def _first_shape(request: ToolRequest) -> str:
