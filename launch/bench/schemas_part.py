@@ -26,9 +26,9 @@ LEGEND: Final = f"""\
 answered: requests that got a call. complete: that ended by `tool_calls`. valid: calls whose
 arguments satisfy the tool's schema (jsonschema, formats too). warned: calls that break a keyword
 that no grammar holds, which the answer's `warnings` say; not a miss. Each request thinks for at
-most {THINKING_TOKENS} tokens; {NUM_AT_ONCE} at once. Also counted as misses: ids that are not the next
-ones, calls of other tools than the named one, a second call where one is asked for, control tokens
-in a field, odd streams."""
+most {THINKING_TOKENS} tokens; {NUM_AT_ONCE} at once. Also counted as misses: ids that are not the
+next ones, calls of other tools than the named one, a second call where one is asked for, control
+tokens in a field, odd streams."""
 
 
 def run(workshop: Workshop) -> list[str]:
