@@ -17,14 +17,16 @@ from .masks import MaskVocabulary
 
 _BLANKS = b" \t\r\n"
 _CLOSERS = (b"}", b"]", b",", b":")
-_EXPONENTS = (b"e9", b"e99", b"e-1", b"e-9", b"e-99", b"9", b"-9")
-"""Ends of begun decimals: large ones are whole, small ones within narrow bounds."""
-_DIGITS = tuple(b"%c" % digit for digit in b"5190234678")
-"""A begun number ends by a digit from within its bounds rather than by zeros without end."""
+_NUMBER_ENDS = (
+    *(b"5", b"0", b"1", b"2", b"3", b"4", b"6", b"7", b"8", b"9", b"00", b"25", b"50", b"75"),
+    *(b"e9", b"e99", b"e-1", b"e-9", b"e-99", b"-9"),
+)
+"""What may bring a begun number into its bounds, or to a multiple; exponents end many decimals."""
 _VALUES = (
     *(b"0", b'""', b"null", b"true", b"false", b"[]", b"{}", b"1", b"2", b"3", b"4", b"5", b"6"),
     *(b"7", b"8", b"9", b'"', b"{", b"[", b"-", b".", b"e", b"n", b"t", b"f"),
 )
+_IN_NUMBER = frozenset(b"%c" % byte for byte in b"0123456789.+-eE")
 _OPEN_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{0,3})?\Z")
 _MAX_STEPS = 1024
 _MAX_TEXTS = 64
@@ -35,10 +37,13 @@ Tokens = list[int]
 class Texts(NamedTuple):
     """What is worth a try, as tokens; the first that fits is taken.
 
-    after_value, after_colon, elsewhere: outside of strings. objects: of short instances the
+    after_value, after_colon, elsewhere: outside of strings. closers: what may follow a number.
+    number_ends: what may end a begun one. objects: of short instances the
     members, each as `"key":value`. hints: texts of whole strings.
     """
 
+    closers: list[Tokens]
+    number_ends: list[Tokens]
     after_value: list[Tokens]
     after_colon: list[Tokens]
     elsewhere: list[Tokens]
@@ -91,7 +96,9 @@ def _texts(masks: MaskVocabulary, written: SchemaGrammar) -> Texts:
     objects = [members(text) for text in (*written.instances, written.shortest or "")]
     return Texts(
         objects=[tokens(*texts) for texts in objects if texts],
-        after_value=tokens(*_CLOSERS, *_EXPONENTS, *_DIGITS, *_VALUES),
+        closers=tokens(*_CLOSERS),
+        number_ends=tokens(*_NUMBER_ENDS),
+        after_value=tokens(*_CLOSERS, *_VALUES),
         after_colon=tokens(*wholes_first, *keys, *_VALUES, *_CLOSERS),
         elsewhere=tokens(*_CLOSERS, *no_strings, *keys, *_VALUES),
         hints=ends,
@@ -157,6 +164,8 @@ class _Walk:
             return self._step_in_string()
         if self._tail in (b"{", b"[", b",", b""):
             return self._close_object() or self._take_new() or self._any_step()
+        if self._tail in _IN_NUMBER and self._close_number():
+            return True
         after_colon = self._tail == b":"
         texts = self._texts.after_colon if after_colon else self._texts.after_value
         return self._take_first(texts) or self._any_step()
@@ -172,6 +181,18 @@ class _Walk:
                     found = longer
             if found and self._take([*found, *brace]):
                 return True
+        return False
+
+    def _close_number(self) -> bool:
+        """Take what follows a whole number, or what makes a begun one whole."""
+        if self._take_first(self._texts.closers):
+            return True
+        follow = [*self._texts.closers, [self._masks.stop_ids[0]]]
+        for end in self._texts.number_ends:
+            for closer in follow:
+                whole = [*end, *closer]
+                if self._matcher.validate_tokens(whole) == len(whole):
+                    return self._take(end)
         return False
 
     def _take_new(self) -> bool:

@@ -210,3 +210,28 @@ def test_the_place_within_a_string_counts_its_bytes(texts: list[str], data: st.D
     begun = OUTSIDE.after(b'["ab", "' + whole[:0])
     assert begun.after(b"abc") == (True, False, 3)
     assert begun.after(b'a\\"c').num_bytes == 4
+
+
+@pytest.mark.parametrize(
+    ("number", "begun"),
+    [
+        ({"type": "number", "minimum": -0.5, "maximum": 1.5}, "2.0"),
+        ({"type": "number", "exclusiveMinimum": 2, "maximum": 3}, "2.000"),
+        ({"type": "integer", "multipleOf": 4}, "-9999"),
+        ({"type": "integer", "minimum": 10**6}, "1"),
+        ({"type": "integer"}, "1.55"),
+    ],
+)
+def test_a_begun_number_is_brought_to_its_end_where_room_is_short(
+    driver: Any, number: Any, begun: str
+) -> None:
+    text = Text(driver, JsonGrammar(driver.masks, write_grammar({"items": number}, "tool")))
+    token_ids = driver.spell(f"[{begun}")
+    assert all(map(text.matcher.accept, token_ids))
+    for num_left in range(16, 0, -1):
+        token_id = text.allowed(num_left)[0]
+        assert text.matcher.accept(token_id)
+        token_ids.append(token_id)
+        if text.matcher.is_terminated():
+            return
+    pytest.fail(f"still open: {driver.text(token_ids)}")
