@@ -64,7 +64,7 @@ def test_a_forced_call_comes_with_valid_input(client, choice):
         jsonschema.validate(block["input"], SCHEMA)
 
 
-def test_a_cut_call_is_left_out_whole_and_ends_the_stream_as_cut(client):
+def test_a_cut_call_is_left_out_whole_and_ends_the_stream_as_cut(client):  # X5
     wide = {"type": "object", "required": [f"k{i}" for i in range(40)]}
     tool = {"name": "wide", "input_schema": wide}
     request = body(tools=[tool], tool_choice={"type": "any"}, max_tokens=40, temperature=0)
