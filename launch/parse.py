@@ -22,8 +22,8 @@ from .jsonlines import add_input_arguments, load_vocabulary, process_lines
 _DESCRIPTION = """\
 Read JSON lines of model output, print what a client gets, one line each. Fields of a line:
 output_ids or output_text, what the model wrote behind the prompt's <think>; tools, as in a request;
-optionally name, truncated (cut by max_tokens), tool_choice, history_calls (the calls before this
-turn: their number, ids or the calls), starts_in_thinking (false: the prompt's thinking is closed)."""
+optionally name, truncated (cut by max_tokens), tool_choice, history_calls (those before this turn:
+their number, ids or the calls), starts_in_thinking (false: the prompt's thinking is closed)."""
 _TOOL_CHOICES = ("auto", "none", "required")
 
 
