@@ -217,13 +217,7 @@ class _Parser:
     def _group(self) -> Node:
         look: tuple[bool, bool] | None = None
         if self._take("?"):
-            looks = {
-                "=": (True, False),
-                "!": (True, True),
-                "<=": (False, False),
-                "<!": (False, True),
-            }
-            for sign, look_kind in looks.items():
+            for sign, look_kind in _LOOKS.items():
                 if self._take(sign):
                     look = look_kind
                     break

@@ -33,7 +33,7 @@ from .regex_language import (
 from .regex_places import search_language
 from .regex_search import find_texts
 from .regex_syntax import PatternError, parse
-from .spelling import NEVER, spelling_expression
+from .spelling import NEVER, quoted_expression
 
 __all__ = ["MAX_COUNTED_LENGTH", "StringTerminal", "any_string", "literal", "string_terminal"]
 
@@ -74,7 +74,7 @@ def literal(text: str) -> str:
     Nothing matches it if the text holds a lone surrogate, which UTF-8 can't carry.
     """
     language = _literal_language(text)
-    return NEVER if language == NOTHING else _quoted(language)
+    return NEVER if language == NOTHING else quoted_expression(language)
 
 
 def string_terminal(
@@ -184,7 +184,7 @@ def _terminal(language: Language, relaxed: tuple[str, ...]) -> StringTerminal | 
         samples = found.texts
         if found.is_whole and not samples:
             return StringTerminal(NEVER, relaxed, (), is_empty=True)
-    expression = any_string() if language == ANY else _quoted(language)
+    expression = any_string() if language == ANY else quoted_expression(language)
     if _is_costly(language) and not can_run(expression, samples[:1]):
         return None
     return StringTerminal(expression, relaxed, samples, is_empty=False)
@@ -206,11 +206,6 @@ def _is_costly(language: Language) -> bool:
 
 def _literal_language(text: str) -> Language:
     return concat(Chars(chars_of(char)) for char in text)
-
-
-def _quoted(language: Language) -> str:
-    expression = spelling_expression(language)
-    return rf'("\"" {expression} "\"")'
 
 
 def _in_order(keywords: list[str]) -> tuple[str, ...]:
