@@ -153,13 +153,10 @@ class JsonMatcher:
             self._matcher = matcher
 
     def _after(self, state: _State, token_id: int) -> _State:
-        if state.is_exact and state.plan and state.plan[0] == token_id:
-            data = self._masks.token_bytes[token_id]
-            return state._replace(
-                place=state.place.after(data), plan=state.plan[1:], bound=state.bound - 1
-            )
         data = self._masks.token_bytes[token_id]
         place = state.place.after(data)
+        if state.is_exact and state.plan and state.plan[0] == token_id:
+            return state._replace(place=place, plan=state.plan[1:], bound=state.bound - 1)
         growth = 2
         if not (state.place.is_string and place.is_string and b'"' not in data):
             growth += self._grammar.growth * self._masks.structure[token_id]

@@ -113,6 +113,15 @@ class MaskVocabulary:
             for level in STRUCTURE_LEVELS
         }
 
+    @property
+    def unspellable_bytes(self) -> list[bytes]:
+        """Return all tokens' bytes, those of control tokens such that no text can hold them."""
+        # 0xFF never occurs in UTF-8, so no string of a grammar accepts a control token's text.
+        return self.token_bytes + [
+            b"\xff" + self.vocabulary.token_bytes(i)
+            for i in range(self.num_ranks, self.vocabulary.size)
+        ]
+
     @cached_property
     def ll_tokenizer(self) -> Any:
         """Return llguidance's view: control tokens are never text, `stop_ids[0]` ends a text."""
@@ -139,13 +148,8 @@ class MaskVocabulary:
         """Return xgrammar's view: control tokens can be matched by id, never by their text."""
         from xgrammar import TokenizerInfo, VocabType
 
-        # 0xFF never occurs in UTF-8, so no string of a grammar accepts a control token's text.
-        controls = [
-            b"\xff" + self.vocabulary.token_bytes(i)
-            for i in range(self.num_ranks, self.vocabulary.size)
-        ]
         return TokenizerInfo(
-            self.token_bytes + controls,
+            self.unspellable_bytes,
             VocabType.RAW,
             vocab_size=self.vocab_size,
             stop_token_ids=[],  # each matcher names its own; these would stay allowed in its masks
@@ -186,12 +190,9 @@ class _LLVocabulary:
     bos_token_id = None
 
     def __init__(self, masks: MaskVocabulary) -> None:
-        size = masks.vocabulary.size
         self.eos_token_id = masks.stop_ids[0]
-        # 0xFF never occurs in UTF-8, so no string of a grammar accepts a control token's text.
-        controls = [b"\xff" + masks.vocabulary.token_bytes(i) for i in range(masks.num_ranks, size)]
-        self.tokens = masks.token_bytes + controls
-        self.special_token_ids = range(masks.num_ranks, size)
+        self.tokens = masks.unspellable_bytes
+        self.special_token_ids = range(masks.num_ranks, masks.vocabulary.size)
         self._masks = masks
 
     def __call__(self, data: bytes | str) -> list[int]:
