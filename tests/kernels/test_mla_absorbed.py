@@ -5,7 +5,6 @@ import torch
 
 from sglang_kimi.kernels.mla import absorbed, absorbed_reference
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed
-from sglang_kimi.kernels.native.library import native_library
 
 KV_LORA_RANK, ROPE = 24, 8
 
@@ -63,14 +62,13 @@ def test_a_sequence_shorter_than_its_query_is_refused():
         mla_absorbed(query, kv_cache, slots[:3], scaling=1.0, kv_lora_rank=KV_LORA_RANK)
 
 
+@pytest.mark.usefixtures("with_kernels")
 @pytest.mark.parametrize("cache_dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ("num_tokens", "seq_len", "num_heads"),
     [(1, 1, 2), (1, 16, 4), (1, 333, 16), (3, 20, 6), (40, 40, 8), (70, 257, 64), (129, 129, 2)],
 )
 def test_the_kernel_equals_the_loop(num_tokens, seq_len, num_heads, cache_dtype, monkeypatch):
-    if native_library() is None:
-        pytest.skip("no kernel on this CPU, or no compiler")
     monkeypatch.setattr(absorbed, "ref_mla_absorbed", None)  # the kernel, or a failure
     rank, width = 64, 72
     generator = torch.Generator().manual_seed(seq_len)
@@ -82,9 +80,8 @@ def test_the_kernel_equals_the_loop(num_tokens, seq_len, num_heads, cache_dtype,
     torch.testing.assert_close(output.double(), expected, atol=5e-6, rtol=5e-6)
 
 
+@pytest.mark.usefixtures("with_kernels")
 def test_the_kernel_keeps_scores_of_any_size(monkeypatch):
-    if native_library() is None:
-        pytest.skip("no kernel on this CPU, or no compiler")
     monkeypatch.setattr(absorbed, "ref_mla_absorbed", None)
     query = torch.full((1, 2, 72), 1e3)
     kv_cache = torch.linspace(-1e3, 1e3, 40 * 72).view(40, 72)
