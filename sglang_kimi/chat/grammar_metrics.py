@@ -5,32 +5,14 @@ Made in scheduler processes, whose values SGLang's HTTP process gathers from fil
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+from sglang_kimi.parsers.grammars.grammar_cache import CacheUse
 
 logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "sglang_kimi_grammar_cache_"
 _MAX_TOLD: Final = 4096
-
-
-class CacheUse(Protocol):
-    """What is read of the cache of compiled schemas."""
-
-    @property
-    def num_grammars(self) -> int:
-        """Return the number of compiled schemas that are kept."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Return the bytes that they take."""
-
-    @property
-    def limit(self) -> int:
-        """Return the bytes that they may take."""
-
-    @property
-    def num_evictions(self) -> int:
-        """Return how many were dropped for room since the start."""
 
 
 class GrammarMetrics:
