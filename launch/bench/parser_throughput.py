@@ -5,7 +5,6 @@ as text; stock's detector as text, in a process of its own since this room does 
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,12 +14,12 @@ from typing import Any, Final
 
 import sglang_kimi.parsers
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.server_process import ServerError
 from sglang_kimi.parsers import vocabulary as v
 from sglang_kimi.parsers.events import Event
 from sglang_kimi.parsers.output_parser import OutputParser
 from sglang_kimi.parsers.text_front import TextFront
 
+from .line_process import LineProcess
 from .workshop import Workshop
 
 PIECE_CHARS: Final = 4
@@ -166,39 +165,15 @@ def _line(row: Row) -> str:
     return f"{row.num_chars:>10,}{row.num_tokens:>9,}{ours}{stock:>12}{ratio:>9}{cut}"
 
 
-class StockDetector:
+class StockDetector(LineProcess):
     """A context with the process that runs stock's detector; starting it takes some seconds."""
 
-    def __enter__(self) -> "StockDetector":
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _STOCK_MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+    def __init__(self) -> None:
+        super().__init__([sys.executable, "-P", "-m", _STOCK_MODULE])
 
     def time(self, text: str) -> tuple[float, int]:
         """Return CPU seconds and how many characters were read. ServerError if it ended."""
-        step = {
-            "text": text,
-            "tools": _TOOLS,
-            "piece_chars": PIECE_CHARS,
-            "limit_s": _STOCK_LIMIT_S,
-        }
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(step) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer is missing too
-        for line in self._process.stdout:
-            if line.startswith("{"):  # SGLang's own modules print as well
-                answer = json.loads(line)
-                return answer["seconds"], answer["num_chars"]
-        raise ServerError(f"the process with stock's detector ended: python -m {_STOCK_MODULE}")
+        answer = self.ask(
+            {"text": text, "tools": _TOOLS, "piece_chars": PIECE_CHARS, "limit_s": _STOCK_LIMIT_S}
+        )
+        return answer["seconds"], answer["num_chars"]

@@ -1,22 +1,19 @@
 """The process that times prompts inside SGLang's handler, which this room does not import."""
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sglang_kimi.launch.jsonlines import UsageError
-from sglang_kimi.launch.server_process import ServerError, server_environment
+from sglang_kimi.launch.server_process import server_environment
+
+from .line_process import LineProcess
 
 _MODULE: Final = "sglang_kimi.chat.prompt_cost"
 _MINI_TEMPLATE: Final = Path(__file__).parent.parent / "mini" / "chat_template.jinja"
-_LOG_CHARS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class StockStep:
         return self.times.build + self.release_cuts_s
 
 
-class PromptProcess:
+class PromptProcess(LineProcess):
     """A context in which requests are timed; starting it takes half a minute.
 
     folder: a checkpoint's, its weights not needed. Raises UsageError if it has no config.json.
@@ -74,55 +71,19 @@ class PromptProcess:
             raise UsageError(f"{folder}: want a checkpoint's folder, found no config.json in it")
         own = folder / "chat_template.jinja"
         template = own if own.is_file() else _MINI_TEMPLATE
-        self._command = [sys.executable, "-m", _MODULE, str(folder), str(template)]
-        self._environment = {**os.environ, **server_environment(folder)}
-        self._environment.pop("SGLANG_PLUGINS", None)  # our chat handling is one of the two sides
-
-    def __enter__(self) -> Self:
-        self._log = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=self._environment,
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._log.close()
+        environment = {**os.environ, **server_environment(folder)}
+        environment.pop("SGLANG_PLUGINS", None)  # our chat handling is one of the two sides
+        super().__init__([sys.executable, "-m", _MODULE, str(folder), str(template)], environment)
 
     def time_ours(self, body: Mapping[str, Any], output_ids: Sequence[int]) -> OurStep:
         """Build a chat request's prompt, and let `output_ids` be what is generated then.
 
         Raises ServerError with the end of the process's log if it ended.
         """
-        answer = self._ask({"side": "ours", "body": body, "output_ids": output_ids})
+        answer = self.ask({"side": "ours", "body": body, "output_ids": output_ids})
         return OurStep(answer["num_tokens"], Times(**answer["times"]), answer["record"])
 
     def time_stock(self, body: Mapping[str, Any]) -> StockStep:
         """Build a chat request's prompt as SGLang does; ServerError as `time_ours`."""
-        answer = self._ask({"side": "stock", "body": body})
+        answer = self.ask({"side": "stock", "body": body})
         return StockStep(Times(**answer["times"]), answer["release_cuts"])
-
-    def _ask(self, step: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(step) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer is missing too
-        for line in self._process.stdout:
-            if line.startswith("{"):  # SGLang's own modules print as well
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        self._log.seek(0)
-        raise ServerError(f"the timing process ended:\n{self._log.read()[-_LOG_CHARS:]}")
