@@ -1,7 +1,5 @@
 """The same work as our CPU kernels do, in the best forms that torch offers."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -60,6 +58,3 @@ def sdpa_mla(query: Tensor, kv_cache: Tensor, slots: Tensor, scaling: float, ran
         query.transpose(0, 1), keys[None], keys[None, :, :rank], scale=scaling
     )
     return output.transpose(0, 1)
-
-
-Form = Callable[[], Tensor]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import median, quantiles
 from typing import Final
 
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed
 from sglang_kimi.kernels.mla.absorbed_reference import ref_mla_absorbed
-from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, moe_int4
+from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, dequantize_int4, moe_int4
 from sglang_kimi.kernels.moe.int4_reference import ref_moe_int4
 from sglang_kimi.kernels.native.library import native_library
 
-from .kernel_peers import Form, Int4PackExperts, einsum_mla, sdpa_mla
+from .kernel_peers import Int4PackExperts, einsum_mla, sdpa_mla
 
+Form = Callable[[], Tensor]
 Show = Callable[[str], None]
 
 _TOP_K: Final = 8
@@ -109,20 +111,18 @@ def experts_row(
     experts = _random_experts(hidden, inter, num)
     packed = Int4PackExperts(experts)
     inputs = [_routed(hidden, num, num_tokens, seed) for seed in range(4)]  # L3 shall not help
-    counter = iter(range(1 << 30))
+    turn = cycle(inputs)
     forms: dict[str, Form] = {
-        "ours": lambda: moe_int4(inputs[next(counter) % 4][0], experts, *inputs[0][1:]),
-        "int4pack": lambda: packed(inputs[next(counter) % 4][0], *inputs[0][1:]),
+        "ours": lambda: _apply(moe_int4, experts, next(turn)),
+        "int4pack": lambda: packed(*next(turn)),
     }
     if num_tokens * hidden <= 1 << 17:
-        forms["torch"] = lambda: ref_moe_int4(inputs[0][0], experts, *inputs[0][1:])
+        forms["torch"] = lambda: _apply(ref_moe_int4, experts, next(turn))
     seconds = _times(forms, rounds)
     ours_s = median(seconds["ours"])
     flops = 2 * num_tokens * _TOP_K * 3 * hidden * inter
     name = f"INT4 {hidden}x{inter}, {num_tokens} tokens of {num}"
-    error = _relative_error(
-        moe_int4(inputs[0][0], experts, *inputs[0][1:]), _exact(experts, *inputs[0])
-    )
+    error = _relative_error(_apply(moe_int4, experts, inputs[0]), _exact(experts, *inputs[0]))
     if num_tokens == 1:
         num_bytes = _TOP_K * 3 * hidden * inter * (0.5 + 2 / GROUP_SIZE)
         rate = num_bytes / ours_s
@@ -153,6 +153,13 @@ def mla_row(seq_len: int, heads: int, rounds: int, limits: Limits) -> Row:
         f"{rate / 1e9:.0f} GFLOP/s",
         _relative_error(forms["ours"](), exact),
     )
+
+
+def _apply(
+    form: Callable[..., Tensor], experts: Int4Experts, routed: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    x, topk_ids, topk_weights = routed
+    return form(x, experts, topk_ids, topk_weights)
 
 
 def _missed_experts(row: Row, hidden: int, num_tokens: int) -> list[str]:
@@ -206,8 +213,6 @@ def _routed(hidden: int, num: int, num_tokens: int, seed: int) -> tuple[Tensor, 
 
 def _exact(experts: Int4Experts, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
     """Return the first token's output in float64."""
-    from sglang_kimi.kernels.moe.int4 import dequantize_int4
-
     output = torch.zeros(1, x.shape[1], dtype=torch.float64)
     for expert, weight in zip(ids[0].tolist(), weights[0].tolist(), strict=True):
         both = (

@@ -14,13 +14,19 @@ from .chat_answers import ask
 from .many_requests import run_many
 from .schema_facts import facts_of
 from .scripted_agent import open_client
-from .tool_requests import MAX_TOKENS, THINKING_TOKENS, ToolRequest, shape_of, shape_requests
+from .tool_requests import (
+    MAX_TOKENS,
+    OPENED_SECTION,
+    THINKING_TOKENS,
+    ToolRequest,
+    shape_of,
+    shape_requests,
+)
 from .walle_requests import can_fit, read_schemas, walle_requests
 from .workshop import OURS, Workshop
 
 NUM_AT_ONCE: Final = 8
 _FRAME_TOKENS: Final = 20  # the call's id and the control tokens around it
-_SECTION: Final = "So.</think><|tool_calls_section_begin|>"
 
 LEGEND: Final = f"""\
 answered: requests that got a call. complete: that ended by `tool_calls`. valid: calls whose
@@ -67,7 +73,7 @@ def _send(workshop: Workshop, requests: Sequence[ToolRequest], label: str) -> li
     """Send all, and print how fast they were answered."""
     client = open_client(workshop.server(OURS).url)
     vocabulary = workshop.served_vocabulary
-    section = vocabulary.encode(_SECTION)
+    section = vocabulary.encode(OPENED_SECTION)
     control_texts = [
         text
         for token_id in range(vocabulary.num_ranks, vocabulary.size)

@@ -12,7 +12,7 @@ from .chat_answers import ask, scripted
 from .many_requests import run_many
 from .schema_shapes import SHAPES
 from .scripted_agent import open_client
-from .tool_requests import tool
+from .tool_requests import OPENED_SECTION, tool
 from .workshop import OURS, Workshop
 
 NUM_AT_ONCE: Final = 8
@@ -21,8 +21,7 @@ MAX_TOKENS: Final = 256
 MIN_RATIO: Final = 0.9
 _ROUNDS: Final = 6
 _MODES: Final = ("auto", "off")
-_SECTION: Final = "So.</think><|tool_calls_section_begin|>"
-_SCRIPTS: Final = {"thinking": None, "tool calls": _SECTION}
+_SCRIPTS: Final = {"thinking": None, "tool calls": OPENED_SECTION}
 """What the answers consist of; calls are free text behind an opened section."""
 
 

@@ -10,6 +10,9 @@ from .schema_shapes import SHAPES
 CHOICES: Final = ("required", "named", "auto", "required, one call")
 """How a call is asked for. `auto`: the model is made to open a section, then it is free."""
 
+OPENED_SECTION: Final = "So.</think><|tool_calls_section_begin|>"
+"""What makes a model call: it is free behind it."""
+
 THINKING_TOKENS: Final = 12
 MAX_TOKENS: Final = 320
 _NUM_TOOLS: Final = 3
