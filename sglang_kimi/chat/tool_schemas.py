@@ -6,15 +6,13 @@ servers, written to older editions (`exclusiveMinimum: true`, a list as `items`)
 take those. A schema is looked at once, not with every request. Imports nothing of SGLang.
 """
 
-import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
-from sglang_kimi.codec.exact_bytes import exact_bytes
 from sglang_kimi.parsers.grammars.json_schema import SchemaError, check_schema
+
+from .schema_memo import SchemaMemo, digest
 
 _MAX_VERDICTS: Final = 8192  # of about 250 bytes each; a client has some dozens of tools
 _MAX_REFUSAL: Final = 300  # characters: it shows the wrong value, which may be long
@@ -33,8 +31,7 @@ class ToolSchemas:
 
     def __init__(self, normalize: Callable[[Any], None]) -> None:
         self._normalize = normalize
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
-        self._lock = threading.Lock()
+        self._verdicts: SchemaMemo[_Verdict] = SchemaMemo(_MAX_VERDICTS)
 
     def refusal(self, tools: Sequence[tuple[str, Any]]) -> str | None:
         """Return what is wrong with the first broken schema, None if all can be read.
@@ -48,19 +45,13 @@ class ToolSchemas:
 
     def _look_at(self, schema: Any) -> str | None:
         try:
-            key = _digest(schema)
+            key = digest(schema)
         except ValueError:
             return "it is nested too deeply"
-        with self._lock:
-            verdict = self._verdicts.get(key)
-            if verdict is not None:
-                self._verdicts.move_to_end(key)
+        verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = self._judge(schema, key)
-            with self._lock:
-                self._verdicts[key] = verdict
-                if len(self._verdicts) > _MAX_VERDICTS:
-                    self._verdicts.popitem(last=False)
+            self._verdicts.keep(key, verdict)
         elif not verdict.is_normal:
             self._normalize(schema)
         return verdict.refusal
@@ -71,12 +62,7 @@ class ToolSchemas:
             check_schema(schema, "")
         except SchemaError as error:
             wrong = f"{error.path or '/'}: {error.problem}"
-            return _Verdict(shorten(wrong, _MAX_REFUSAL), _digest(schema) == key)
+            return _Verdict(shorten(wrong, _MAX_REFUSAL), digest(schema) == key)
         except RecursionError:
             return _Verdict("it is nested too deeply", True)
-        return _Verdict(None, _digest(schema) == key)
-
-
-def _digest(schema: Any) -> bytes:
-    """Return a key that equal schemas share; ValueError where it is nested too deeply."""
-    return hashlib.blake2b(exact_bytes(schema), digest_size=16).digest()
+        return _Verdict(None, digest(schema) == key)
