@@ -22,7 +22,7 @@ from .tool_requests import (
     shape_of,
     shape_requests,
 )
-from .walle_requests import can_fit, read_schemas, walle_requests
+from .walle_requests import read_schemas, walle_requests
 from .workshop import OURS, Workshop
 
 NUM_AT_ONCE: Final = 8
@@ -55,12 +55,9 @@ def run(workshop: Workshop) -> list[str]:
 
 def _run_walle(workshop: Workshop, folder: Path) -> list[str]:
     max_tokens = workshop.args.walle_tokens
-    all_schemas = read_schemas(folder)
-    schemas = [schema for schema in all_schemas if can_fit(schema, max_tokens)]
+    schemas = read_schemas(folder)
     requests = walle_requests(schemas, max_tokens)
-    num_left_out = len(all_schemas) - len(schemas)
     print(f"{len(schemas)} public schemas, max_tokens {max_tokens:,}", flush=True)
-    print(f"left out, as a string in it must be longer than that: {num_left_out}", flush=True)
     judged = _send(workshop, requests, "public schemas")
     endless = [n for n, schema in enumerate(schemas) if facts_of(schema).shortest is None]
     if endless:

@@ -7,7 +7,6 @@ from typing import Any, Final
 from .tool_requests import ToolRequest
 
 MAX_TOKENS: Final = 2048  # the verifier's own
-_LONGEST_TOKEN: Final = 128  # characters
 _SHARED: Final = ("$defs", "definitions")
 
 
@@ -19,17 +18,6 @@ def read_schemas(folder: Path) -> list[Any]:
     """
     lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
     return [_parameters(json.loads(line)) for line in lines if line.strip()]
-
-
-def can_fit(schema: Any, max_tokens: int) -> bool:
-    """Return whether no string of the schema must be longer than so many tokens can be."""
-    if isinstance(schema, list):
-        return all(can_fit(part, max_tokens) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    least = schema.get("minLength", 0)
-    is_short = not isinstance(least, int) or least <= max_tokens * _LONGEST_TOKEN
-    return is_short and can_fit([*schema.values()], max_tokens)
 
 
 def walle_requests(schemas: list[Any], max_tokens: int = MAX_TOKENS) -> list[ToolRequest]:
