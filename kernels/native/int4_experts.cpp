@@ -6,8 +6,6 @@
 // rows of W2, each task owning its output columns over all experts, so that sums need no lock.
 #include <omp.h>
 
-#include <numeric>
-
 #include "int4_tiles.h"
 
 namespace {
@@ -22,16 +20,12 @@ struct Expert {
   std::vector<int> slots;  // token * top_k + position, ascending
 };
 
-struct Shape {
-  int num_tokens, top_k, num_experts, hidden, inter;
-};
-
-std::vector<Expert> by_expert(const Shape& shape, const int32_t* ids) {
-  std::vector<std::vector<int>> slots(shape.num_experts);
-  for (int slot = 0; slot < shape.num_tokens * shape.top_k; slot++)
-    if (ids[slot] >= 0 && ids[slot] < shape.num_experts) slots[ids[slot]].push_back(slot);
+std::vector<Expert> by_expert(const int32_t* ids, int num_slots, int num_experts) {
+  std::vector<std::vector<int>> slots(num_experts);
+  for (int slot = 0; slot < num_slots; slot++)
+    if (ids[slot] >= 0 && ids[slot] < num_experts) slots[ids[slot]].push_back(slot);
   std::vector<Expert> experts;
-  for (int e = 0; e < shape.num_experts; e++)
+  for (int e = 0; e < num_experts; e++)
     if (!slots[e].empty()) experts.push_back({e, std::move(slots[e])});
   return experts;
 }
@@ -70,14 +64,13 @@ float silu(float value) { return value / (1.0f + std::exp(-value)); }
 // x [num_tokens, hidden] float32; ids, weights [num_tokens, top_k], ids outside 0..num_experts-1
 // are skipped; w13 [num_experts, 2 * inter, hidden / 8] words, gate rows first; w2 [num_experts,
 // hidden, inter / 8]; scales bf16 [..., inputs / 32]; y [num_tokens, hidden] float32, overwritten.
-extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(const float* x, const int32_t* ids, const float* weights, int num_tokens,
-                              int top_k, int num_experts, int hidden, int inter, const uint8_t* w13,
-                              const uint16_t* w13_scale, const uint8_t* w2, const uint16_t* w2_scale,
-                              float* y, int num_threads) {
-  const Shape shape{num_tokens, top_k, num_experts, hidden, inter};
-  const std::vector<Expert> experts = by_expert(shape, ids);
-  const int num_active = int(experts.size());
+extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
+    const float* x, const int32_t* ids, const float* weights, int num_tokens, int top_k,
+    int num_experts, int hidden, int inter, const uint8_t* w13, const uint16_t* w13_scale,
+    const uint8_t* w2, const uint16_t* w2_scale, float* y, int num_threads) {
   const int num_slots = num_tokens * top_k;
+  const std::vector<Expert> experts = by_expert(ids, num_slots, num_experts);
+  const int num_active = int(experts.size());
   bool has_few = false;
   size_t most = 0;
   std::vector<std::vector<int>> tokens(num_active);

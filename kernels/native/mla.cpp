@@ -226,9 +226,9 @@ void split_queries(const Query& query, const Cache& cache, const Slots& slots, i
 // q [num_tokens, num_heads, width] float32: the sequence's last tokens, causal. cache [*, width]
 // bf16 or float32; slots [seq_len] int32 or int64: the sequence's rows of the cache, in order.
 // out [num_tokens, num_heads, rank] float32. num_heads is even, width a multiple of 8, rank of 32.
-extern "C" __attribute__((visibility("default"))) void kimi_mla_absorbed(const float* q, const void* cache, int is_bf16, const void* slots,
-                                  int is_int64, int seq_len, int num_tokens, int num_heads, int width,
-                                  int rank, float scaling, float* out, int num_threads) {
+extern "C" __attribute__((visibility("default"))) void kimi_mla_absorbed(
+    const float* q, const void* cache, int is_bf16, const void* slots, int is_int64, int seq_len,
+    int num_tokens, int num_heads, int width, int rank, float scaling, float* out, int num_threads) {
   const Query query{q, num_tokens, num_heads, width, rank, scaling};
   const Cache rows{cache, is_bf16 != 0, width};
   const Slots order{slots, is_int64 != 0};
