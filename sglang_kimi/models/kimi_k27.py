@@ -34,7 +34,7 @@ from sglang.srt.utils import BumpAllocator, add_prefix, make_pp_layers
 from torch import Tensor, nn
 
 from ..checkpoint import is_moe_layer
-from ..experts import ExpertParallelInt4MoE
+from ..moe.layer import ExpertParallelInt4MoE
 from ..weights import load_weights
 
 

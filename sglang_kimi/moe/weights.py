@@ -1,7 +1,7 @@
-"""The routed experts of one MoE layer as a SGLang-parallel module on the checkpoint's INT4 tensors.
+"""How one rank holds its share of a MoE layer's routed experts, and loads it from the checkpoint.
 
 Experts are split by `ep_rank`, each expert's intermediate dimension by `moe_tp_rank`. The packed
-codes and scales stay as they are on disk; nothing is expanded to 16 bit beyond one kernel call.
+codes and scales stay as they are on disk.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import torch
 from sglang.srt.runtime_context import get_parallel
 from torch import Tensor, nn
 
-from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, moe_int4
+from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts
 
-from .checkpoint import NIBBLES_PER_WORD, CheckpointError
+from ..checkpoint import NIBBLES_PER_WORD, CheckpointError
 
 PROJECTIONS: Final = {"gate_proj": 0, "up_proj": 1, "down_proj": 2}
 
 
-class ExpertParallelInt4MoE(nn.Module):
+class ExpertWeights(nn.Module):
     """This rank's share of `n_routed_experts` SwiGLU experts.
 
     hidden_size, moe_intermediate_size: as in config.json; the latter divided by moe_tp_size must
@@ -54,18 +54,9 @@ class ExpertParallelInt4MoE(nn.Module):
             )
         return int(value // num_ranks)
 
-    def forward(self, hidden_states: Tensor, topk_ids: Tensor, topk_weights: Tensor) -> Tensor:
-        """Return this rank's part of the experts' weighted sum, to be summed over all ranks.
-
-        hidden_states: [num_tokens, hidden_size]; topk_ids: [num_tokens, top_k] global expert
-        numbers, below 0 = none; topk_weights: [num_tokens, top_k] float32 with the scaling factor.
-        """
-        if self.ep_size > 1:
-            local = topk_ids - self.first_expert
-            is_local = (local >= 0) & (local < self.num_local_experts)
-            topk_ids = torch.where(is_local, local, -1)
-        experts = Int4Experts(self.w13, self.w13_scale, self.w2, self.w2_scale)
-        return moe_int4(hidden_states, experts, topk_ids, topk_weights)
+    def packed(self) -> Int4Experts:
+        """Return the weights as the kernels take them."""
+        return Int4Experts(self.w13, self.w13_scale, self.w2, self.w2_scale)
 
     def wants(self, expert_id: int) -> bool:
         """Say whether this rank holds expert `expert_id` (global number)."""
