@@ -28,7 +28,7 @@ def create_mla_backend(runner: Any) -> Any:
 
     Raises ValueError where the model, the cache or the parallelism is not one it serves.
     """
-    _refuse_what_it_does_not_serve(runner)
+    refuse_other_runners(runner)
     _use_absorbed_form()
     from sglang.srt.layers.attention.base_attn_backend import AttentionBackend
     from sglang.srt.mem_cache.memory_pool import KVWriteLoc
@@ -185,7 +185,8 @@ def _use_absorbed_form() -> None:
     require("mla_forward_method")("kimi_mla", lambda attn, batch: AttnForwardMethod.MLA)
 
 
-def _refuse_what_it_does_not_serve(runner: Any) -> None:
+def refuse_other_runners(runner: Any) -> None:
+    """Raise ValueError, naming the flag, where a runner is not one that `kimi_mla` serves."""
     from sglang.srt.runtime_context import get_parallel
 
     if not runner.use_mla_backend:
