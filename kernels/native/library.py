@@ -22,7 +22,12 @@ CHOICES: Final = ("auto", "native", "torch")
 _NEEDED_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
+_LONG: Final = ctypes.c_int64
 _SIGNATURES: Final = {
+    "kimi_bf16_linear": [
+        *(_POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _LONG),
+        *[_INT] * 5,
+    ],
     "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 5, _INT],
     "kimi_mla_absorbed": [*[_POINTER] * 2, _INT, _POINTER, *[_INT] * 6, _FLOAT, _POINTER, _INT],
 }
