@@ -7,7 +7,6 @@
 // so that sums need no lock.
 #include <omp.h>
 
-#include <cstdlib>
 #include <vector>
 
 #include "int4_tiles.h"
@@ -24,31 +23,19 @@ struct Expert {
   std::vector<int> slots, tokens;  // slot = token * top_k + position, ascending
 };
 
+// Ids below 0 are skipped; all must be below num_experts.
 std::vector<Expert> by_expert(const int32_t* ids, int num_slots, int top_k, int num_experts) {
   std::vector<int> place(num_experts, -1);
   std::vector<Expert> experts;
   for (int slot = 0; slot < num_slots; slot++) {
     const int id = ids[slot];
-    if (id < 0 || id >= num_experts) continue;
+    if (id < 0) continue;
     if (place[id] < 0) place[id] = int(experts.size()), experts.push_back({id, {}, {}});
     experts[place[id]].slots.push_back(slot);
     experts[place[id]].tokens.push_back(slot / top_k);
   }
   return experts;
 }
-
-// Floats aligned for the widest vectors.
-class Buffer {
- public:
-  explicit Buffer(size_t size) : values_(static_cast<float*>(std::aligned_alloc(64, (size * 4 + 63) / 64 * 64))) {}
-  float* get() const { return values_.get(); }
-
- private:
-  struct Free {
-    void operator()(float* values) const { std::free(values); }
-  };
-  std::unique_ptr<float, Free> values_;
-};
 
 // out[t * kBlock + r] = row r, of up to kBlock, times row xs[t] of x.
 void multiply(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const std::vector<int>& xs,
@@ -70,17 +57,19 @@ void activate(float* gate, const float* up) {
 
 }  // namespace
 
-// x [num_tokens, hidden] float32; ids, weights [num_tokens, top_k], ids outside 0..num_experts-1
-// are skipped; six arrays of num_experts addresses, of any alignment: codes of gate and up [inter,
+// Returns -1, or an id that is not below num_experts: then nothing was done.
+// x [num_tokens, hidden] float32; ids, weights [num_tokens, top_k], ids below 0 are skipped; six arrays of num_experts addresses, of any alignment: codes of gate and up [inter,
 // hidden / 8] words, of down [hidden, inter / 8], their scales bf16 [..., inputs / 32];
 // y [num_tokens, hidden] float32, overwritten.
-extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
+extern "C" __attribute__((visibility("default"))) int kimi_moe_int4(
     const float* x, const int32_t* ids, const float* weights, int num_tokens, int top_k,
     int num_experts, int hidden, int inter, const uint8_t* const* gate_codes,
     const uint8_t* const* gate_scales, const uint8_t* const* up_codes,
     const uint8_t* const* up_scales, const uint8_t* const* down_codes,
     const uint8_t* const* down_scales, float* y, int num_threads) {
   const int num_slots = num_tokens * top_k;
+  for (int slot = 0; slot < num_slots; slot++)
+    if (ids[slot] >= num_experts) return ids[slot];
   const std::vector<Expert> experts = by_expert(ids, num_slots, top_k, num_experts);
   const int num_active = int(experts.size());
   size_t most = 0;
@@ -90,7 +79,7 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
 
 #pragma omp parallel num_threads(num_threads)
   {
-    const Buffer gate(most * kBlock), up(most * kBlock);
+    std::vector<float> gate(most * kBlock), up(most * kBlock);
 #pragma omp for schedule(static)
     for (int t = 0; t < num_tokens; t++)
       for (int g = 0; g < hidden / kGroup; g++)
@@ -101,11 +90,11 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
       const int id = expert.id, block = task % inter_blocks;
       const Int4Rows gate_rows{gate_codes[id], gate_scales[id], hidden};
       const Int4Rows up_rows{up_codes[id], up_scales[id], hidden};
-      multiply(gate_rows.from(block * kBlock), kBlock, first, expert.tokens, gate.get());
-      multiply(up_rows.from(block * kBlock), kBlock, first, expert.tokens, up.get());
+      multiply(gate_rows.from(block * kBlock), kBlock, first, expert.tokens, gate.data());
+      multiply(up_rows.from(block * kBlock), kBlock, first, expert.tokens, up.data());
       for (size_t t = 0; t < expert.slots.size(); t++) {
-        activate(gate.get() + t * kBlock, up.get() + t * kBlock);
-        second.set_group(expert.slots[t], block, gate.get() + t * kBlock);
+        activate(gate.data() + t * kBlock, up.data() + t * kBlock);
+        second.set_group(expert.slots[t], block, gate.data() + t * kBlock);
       }
     }
 #pragma omp for schedule(dynamic, 1)
@@ -114,13 +103,14 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
       for (int t = 0; t < num_tokens; t++) std::fill_n(y + size_t(t) * hidden + start, kBlock, 0.0f);
       for (const Expert& expert : experts) {
         const Int4Rows rows{down_codes[expert.id], down_scales[expert.id], inter};
-        multiply(rows.from(start), kBlock, second, expert.slots, gate.get());
+        multiply(rows.from(start), kBlock, second, expert.slots, gate.data());
         for (size_t t = 0; t < expert.slots.size(); t++) {
           float* target = y + size_t(expert.tokens[t]) * hidden + start;
           const float weight = weights[expert.slots[t]];
-          for (int r = 0; r < kBlock; r++) target[r] += weight * gate.get()[t * kBlock + r];
+          for (int r = 0; r < kBlock; r++) target[r] += weight * gate.data()[t * kBlock + r];
         }
       }
     }
   }
+  return -1;
 }

@@ -13,7 +13,7 @@
 #include <cmath>
 #include <memory>
 
-#include "simd.h"
+#include "pairs.h"
 
 namespace kimi {
 

@@ -57,18 +57,18 @@ struct Tile {
 // out[t][r] += tile row r times `T` activation rows x[t], which start at the tile's first group.
 template <int T>
 inline void add_tile(const Tile& tile, int groups, const int32_t* const* x, float* out, int stride) {
-  Floats total[T][2];
+  Lanes total[T][2];
   for (int t = 0; t < T; t++)
-    for (int v = 0; v < 2; v++) total[t][v] = load(out + size_t(t) * stride + v * kLanes);
+    for (int v = 0; v < 2; v++) total[t][v] = load_lanes(out + size_t(t) * stride + v * kLanes);
   for (int g = 0; g < groups; g++) {
     const size_t at = size_t(g / 2) * kChunkWords + g % 2 * 4;
-    Ints dot[T][2];
-    for (int t = 0; t < T; t++) dot[t][0] = dot[t][1] = broadcast(x[t][at + kCorrections]);
+    Words dot[T][2];
+    for (int t = 0; t < T; t++) dot[t][0] = dot[t][1] = all_words(x[t][at + kCorrections]);
 #pragma GCC unroll 16
     for (int k = 0; k < kPairs; k++) {
-      const Ints low = load(tile.pairs[g][k]), high = load(tile.pairs[g][k] + kLanes);
+      const Words low = load_words(tile.pairs[g][k]), high = load_words(tile.pairs[g][k] + kLanes);
       for (int t = 0; t < T; t++) {
-        const Ints value = broadcast(x[t][at + k / 4 * 8 + k % 4]);
+        const Words value = all_words(x[t][at + k / 4 * 8 + k % 4]);
         dot[t][0] = add_dot(dot[t][0], low, value);
         dot[t][1] = add_dot(dot[t][1], high, value);
       }
@@ -76,13 +76,14 @@ inline void add_tile(const Tile& tile, int groups, const int32_t* const* x, floa
     for (int t = 0; t < T; t++) {
       float scale;
       std::memcpy(&scale, x[t] + at + kScales, 4);
-      for (int v = 0; v < 2; v++)
-        total[t][v] = add_product(to_floats(dot[t][v]),
-                                  load(tile.scales[g] + v * kLanes) * broadcast(scale), total[t][v]);
+      for (int v = 0; v < 2; v++) {
+        const Lanes scales = multiply(load_lanes(tile.scales[g] + v * kLanes), all_lanes(scale));
+        total[t][v] = multiply_add(to_lanes(dot[t][v]), scales, total[t][v]);
+      }
     }
   }
   for (int t = 0; t < T; t++)
-    for (int v = 0; v < 2; v++) store(out + size_t(t) * stride + v * kLanes, total[t][v]);
+    for (int v = 0; v < 2; v++) store_lanes(out + size_t(t) * stride + v * kLanes, total[t][v]);
 }
 
 // out[t * stride + r] = row r times activation row xs[t]. stride: num_rows up to whole tiles.

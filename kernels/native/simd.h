@@ -1,5 +1,4 @@
-// Small helpers for AVX2, and for AVX-512 with VNNI where the build has it, shared by the kernels of
-// this folder. Everything is internal to one file.
+// Small AVX2 helpers shared by the kernels of this folder. Everything is internal to one file.
 #pragma once
 #include <immintrin.h>
 
@@ -19,42 +18,6 @@ inline float max(__m256 v) {
   half = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
-
-// acc + a0 * b0 + a1 * b1 in each 32-bit lane of pairs of 16-bit integers.
-inline __m256i add_dot(__m256i acc, __m256i a, __m256i b) {
-#ifdef __AVX512VNNI__
-  return _mm256_dpwssd_epi32(acc, a, b);
-#else
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
-#endif
-}
-
-// The widest vectors of this build.
-#ifdef __AVX512VNNI__
-using Ints = __m512i;
-using Floats = __m512;
-inline Ints load(const int32_t* source) { return _mm512_load_si512(source); }
-inline Floats load(const float* source) { return _mm512_load_ps(source); }
-inline void store(float* target, Floats v) { _mm512_store_ps(target, v); }
-inline Ints broadcast(int32_t value) { return _mm512_set1_epi32(value); }
-inline Floats broadcast(float value) { return _mm512_set1_ps(value); }
-inline Floats to_floats(Ints v) { return _mm512_maskz_cvtepi32_ps(0xffff, v); }  // GCC 12 warns of the plain one
-inline Floats add_product(Floats a, Floats b, Floats acc) { return _mm512_fmadd_ps(a, b, acc); }
-inline Ints add_dot(Ints acc, Ints a, Ints b) { return _mm512_dpwssd_epi32(acc, a, b); }
-#else
-using Ints = __m256i;
-using Floats = __m256;
-inline Ints load(const int32_t* source) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(source));
-}
-inline Floats load(const float* source) { return _mm256_load_ps(source); }
-inline void store(float* target, Floats v) { _mm256_store_ps(target, v); }
-inline Ints broadcast(int32_t value) { return _mm256_set1_epi32(value); }
-inline Floats broadcast(float value) { return _mm256_set1_ps(value); }
-inline Floats to_floats(Ints v) { return _mm256_cvtepi32_ps(v); }
-inline Floats add_product(Floats a, Floats b, Floats acc) { return _mm256_fmadd_ps(a, b, acc); }
-#endif
-constexpr int kLanes = sizeof(Floats) / sizeof(float);
 
 // Lane i of the result is the sum of argument i.
 inline __m128 sum4(__m256 a, __m256 b, __m256 c, __m256 d) {
