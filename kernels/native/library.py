@@ -29,8 +29,12 @@ _SIGNATURES: Final = {
         *[_INT] * 5,
     ],
     "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 5, _INT],
-    "kimi_mla_absorbed": [*[_POINTER] * 2, _INT, _POINTER, *[_INT] * 6, _FLOAT, _POINTER, _INT],
+    "kimi_mla_absorbed": [
+        *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
+        *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
+    ],
 }
+_WITH_STATUS: Final = frozenset(("kimi_mla_absorbed",))  # these return 0 where all went well
 
 
 @cache
@@ -90,5 +94,6 @@ def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
+        function.argtypes = arguments
+        function.restype = _INT if name in _WITH_STATUS else None
     return library
