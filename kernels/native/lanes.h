@@ -3,8 +3,10 @@
 #pragma once
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 warns of its own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <algorithm>
+#include <memory>
 
 #include "simd.h"
 
@@ -52,11 +54,24 @@ inline RawLanes load_pairs(const uint16_t* source) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));
 }
 inline Lanes low_halves(RawLanes pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+// Two shifts, not a mask: that would take a register, and the products have none to spare.
 inline Lanes high_halves(RawLanes pairs) {
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(int(0xffff0000u))));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(pairs, 16), 16));
 }
 inline Lanes load_bf16_lanes(const uint16_t* source) { return from_bf16x8(source); }
 
 #endif
+
+// Floats, not set, that begin with a cache line: vectors in them never lie across two.
+class Floats {
+ public:
+  explicit Floats(int64_t count) : memory_(new char[size_t(count) * 4 + 64]) {}
+  float* get() const {
+    return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) & ~uintptr_t(63));
+  }
+
+ private:
+  std::unique_ptr<char[]> memory_;
+};
 
 }  // namespace kimi
