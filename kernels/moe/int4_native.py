@@ -9,19 +9,18 @@ import ctypes
 import torch
 from torch import Tensor
 
-from .int4_experts import Int4Experts
+from .int4_experts import AnyInt4Experts
 from .int4_format import GROUP_SIZE
 
 
-def can_run(x: Tensor, experts: Int4Experts) -> bool:
+def can_run(x: Tensor, experts: AnyInt4Experts) -> bool:
     """Return whether the kernel takes these tensors: on the CPU, contiguous, groups of 32."""
-    tensors = (experts.w13, experts.w13_scale, experts.w2, experts.w2_scale)
-    is_here = x.device.type == "cpu" and all(tensor.is_contiguous() for tensor in tensors)
-    return is_here and experts.group_size == GROUP_SIZE
+    is_fit = x.device.type == "cpu" and experts.group_size == GROUP_SIZE
+    return is_fit and experts.addresses is not None
 
 
 def native_moe_int4(
-    library: ctypes.CDLL, x: Tensor, experts: Int4Experts, topk_ids: Tensor, topk_weights: Tensor
+    library: ctypes.CDLL, x: Tensor, experts: AnyInt4Experts, topk_ids: Tensor, topk_weights: Tensor
 ) -> Tensor:
     """Apply the experts; arguments and result as of `int4.moe_int4`, which has checked them."""
     num_tokens, top_k = topk_ids.shape
@@ -29,6 +28,8 @@ def native_moe_int4(
         raise IndexError(
             f"topk_ids: want below {experts.num_local_experts}, got {int(topk_ids.max())}"
         )
+    addresses = experts.addresses
+    assert addresses is not None  # as `can_run` says
     tokens = x.float().contiguous()
     ids = topk_ids.int().contiguous()
     weights = topk_weights.float().contiguous()
@@ -37,7 +38,7 @@ def native_moe_int4(
         *(tensor.data_ptr() for tensor in (tokens, ids, weights)),
         *(num_tokens, top_k, experts.num_local_experts),
         *(experts.hidden_size, experts.moe_intermediate_size),
-        *(t.data_ptr() for t in (experts.w13, experts.w13_scale, experts.w2, experts.w2_scale)),
+        *(array.data_ptr() for array in addresses),
         *(output.data_ptr(), torch.get_num_threads()),
     )
     return output.to(x.dtype)

@@ -62,12 +62,15 @@ float silu(float value) { return value / (1.0f + std::exp(-value)); }
 }  // namespace
 
 // x [num_tokens, hidden] float32; ids, weights [num_tokens, top_k], ids outside 0..num_experts-1
-// are skipped; w13 [num_experts, 2 * inter, hidden / 8] words, gate rows first; w2 [num_experts,
-// hidden, inter / 8]; scales bf16 [..., inputs / 32]; y [num_tokens, hidden] float32, overwritten.
+// are skipped; six arrays of num_experts addresses, of any alignment: codes of gate and up [inter,
+// hidden / 8] words, of down [hidden, inter / 8], their scales bf16 [..., inputs / 32];
+// y [num_tokens, hidden] float32, overwritten.
 extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
     const float* x, const int32_t* ids, const float* weights, int num_tokens, int top_k,
-    int num_experts, int hidden, int inter, const uint8_t* w13, const uint16_t* w13_scale,
-    const uint8_t* w2, const uint16_t* w2_scale, float* y, int num_threads) {
+    int num_experts, int hidden, int inter, const uint8_t* const* gate_codes,
+    const uint8_t* const* gate_scales, const uint8_t* const* up_codes,
+    const uint8_t* const* up_scales, const uint8_t* const* down_codes,
+    const uint8_t* const* down_scales, float* y, int num_threads) {
   const int num_slots = num_tokens * top_k;
   const std::vector<Expert> experts = by_expert(ids, num_slots, num_experts);
   const int num_active = int(experts.size());
@@ -97,9 +100,11 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
       const int a = task / inter_blocks, start = task % inter_blocks * kBlock;
       const int count = std::min(kBlock, inter - start);
       const Expert& expert = experts[a];
-      const Int4Rows rows = Int4Rows{w13, w13_scale, hidden}.from(size_t(expert.id) * 2 * inter + start);
-      const bool by_row = first.multiply(rows, count, tokens[a], gate.data());
-      first.multiply(rows.from(inter), count, tokens[a], up.data());
+      const int id = expert.id;
+      const Int4Rows gate_rows{gate_codes[id], gate_scales[id], hidden};
+      const Int4Rows up_rows{up_codes[id], up_scales[id], hidden};
+      const bool by_row = first.multiply(gate_rows.from(start), count, tokens[a], gate.data());
+      first.multiply(up_rows.from(start), count, tokens[a], up.data());
       const int num_x = int(expert.slots.size());
       for (int t = 0; t < num_x; t++) {
         float* target = activated.data() + size_t(expert.slots[t]) * inter + start;
@@ -121,8 +126,8 @@ extern "C" __attribute__((visibility("default"))) void kimi_moe_int4(
         std::fill_n(y + size_t(t) * hidden + start, count, 0.0f);
       for (int a = 0; a < num_active; a++) {
         const Expert& expert = experts[a];
-        const Int4Rows rows = Int4Rows{w2, w2_scale, inter}.from(size_t(expert.id) * hidden + start);
-        const bool by_row = second.multiply(rows, count, expert.slots, gate.data());
+        const Int4Rows rows{down_codes[expert.id], down_scales[expert.id], inter};
+        const bool by_row = second.multiply(rows.from(start), count, expert.slots, gate.data());
         const int num_x = int(expert.slots.size());
         for (int t = 0; t < num_x; t++) {
           float* target = y + size_t(tokens[a][t]) * hidden + start;

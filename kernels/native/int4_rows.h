@@ -53,11 +53,17 @@ class PermutedRows {
 // Rows of packed codes and their bf16 scales, one after the other in memory.
 struct Int4Rows {
   const uint8_t* codes;
-  const uint16_t* scales;
+  const uint8_t* scales;  // of any alignment
   int inputs;
 
   Int4Rows from(size_t row) const {
-    return {codes + row * (inputs / 2), scales + row * (inputs / kGroup), inputs};
+    return {codes + row * (inputs / 2), scales + row * (inputs / kGroup) * 2, inputs};
+  }
+
+  uint16_t scale(int group) const {
+    uint16_t bits;
+    std::memcpy(&bits, scales + size_t(group) * 2, 2);
+    return bits;
   }
 };
 
@@ -94,14 +100,14 @@ inline void dot_row(const Int4Rows& row, const PermutedRows& x, const int* xs, f
     const uint8_t* source = row.codes + size_t(c) * 32;
     _mm_prefetch(reinterpret_cast<const char*>(source + kPrefetch), _MM_HINT_T0);
     uint32_t pair;
-    std::memcpy(&pair, row.scales + size_t(c) * 2, 4);
+    std::memcpy(&pair, row.scales + size_t(c) * 4, 4);
     add_chunk<T>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)), spread(pair), values,
                  size_t(c) * kVectors * 8, acc);
   }
   if (row.inputs % kChunk) {  // one group is left; the other half counts as zeros
     const __m128i* source = reinterpret_cast<const __m128i*>(row.codes + size_t(whole) * 32);
     add_chunk<T>(_mm256_zextsi128_si256(_mm_loadu_si128(source)),
-                 spread(row.scales[size_t(whole) * 2]), values,
+                 spread(row.scale(whole * 2)), values,
                  size_t(whole) * kVectors * 8, acc);
   }
   for (int t = 0; t < T; t++) out[t] = sum(acc[t]);

@@ -21,7 +21,7 @@ inline void expand(const Int4Rows& row, int start, int count, float* out) {
     int32_t word;
     std::memcpy(&word, codes + i / 2, 4);
     __m256i code = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(word), shifts), mask);
-    __m256 scale = _mm256_set1_ps(from_bf16(row.scales[(start + i) / kGroup]));
+    __m256 scale = _mm256_set1_ps(from_bf16(row.scale((start + i) / kGroup)));
     _mm256_store_ps(out + i, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(code, excess)), scale));
   }
 }

@@ -23,7 +23,7 @@ _NEEDED_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
 _SIGNATURES: Final = {
-    "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 5, _INT],
+    "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 7, _INT],
     "kimi_mla_absorbed": [*[_POINTER] * 2, _INT, _POINTER, *[_INT] * 6, _FLOAT, _POINTER, _INT],
 }
 
