@@ -162,6 +162,18 @@ MODEL_SEAMS = {
         f"{_MODEL}/kimi_k27.py",
         "residuals, norms and all traffic between ranks are declared as stages",
     ),
+    "weights_iterator": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._get_weights_iterator",
+        ("self", "source"),
+        "sglang_kimi/mapped_loading.py",
+        "experts on the CPU stay in their files; SGLang hands out no mapping that we can tell",
+    ),
+    "weight_files": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._prepare_weights",
+        ("self", "model_name_or_path", "revision", "fall_back_to_pt", "allow_patterns_overrides"),
+        "sglang_kimi/mapped_loading.py",
+        "it finds, downloads and filters the files; we only open them ourselves",
+    ),
     "launch": Seam(
         "sglang.srt.entrypoints.engine.Engine._launch_subprocesses",
         ("server_args", "init_tokenizer_manager_func"),
