@@ -81,6 +81,36 @@ CPU_SEAMS = {
         f"{_CPU}/attention.py",
         "the name torch_native switches graphs off in many places; ours stands behind it",
     ),
+    "batch_is_cpu": Seam(
+        "sglang.srt.model_executor.forward_batch_info._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "padding a batch of DP attention pins memory, which needs a CUDA driver",
+    ),
+    "collectives_are_cpu": Seam(
+        "sglang.srt.distributed.parallel_state._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "gathering and scattering go to custom ops that have no CPU form",
+    ),
+    "dp_copy": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_func",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "rows are copied by a Triton kernel unless the CPU engine runs",
+    ),
+    "dp_copy_cpu": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_cpu",
+        ("dst", "src", "dim", "offset", "sz", "offset_src"),
+        f"{_CPU}/data_parallel.py",
+        "the torch form of the same copy",
+    ),
+    "reduce_scatterv": Seam(
+        "sglang.srt.distributed.parallel_state.GroupCoordinator.reduce_scatterv",
+        ("self", "input_", "output", "sizes"),
+        f"{_CPU}/data_parallel.py",
+        "the sum that leaves each rank its rows is NCCL only",
+    ),
 }
 
 MODEL_SEAMS = {

@@ -44,6 +44,8 @@ def create_mla_backend(runner: Any) -> Any:
             """Return the length of padded sequences (asked even where graphs are off)."""
             return 1
 
+        get_cpu_graph_seq_len_fill_value = get_cuda_graph_seq_len_fill_value
+
         def forward_extend(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
             return self._forward(q, k, v, layer, batch, batch.extend_seq_lens.tolist(), **kw)
 
