@@ -10,6 +10,7 @@ from typing import Any
 from . import config, tokenizer
 from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint
+from .moe.register import register as register_all_to_all
 from .seams import hook, require
 
 MODEL_PACKAGE = "sglang_kimi.models"
@@ -25,6 +26,7 @@ def register() -> None:
     register_model_class()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")
+        register_all_to_all()
 
 
 def register_model_class() -> None:

@@ -14,6 +14,7 @@ import torch
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed
 
 from ..seams import require
+from .data_parallel import prepare_data_parallel
 
 
 def register_attention() -> None:
@@ -27,6 +28,7 @@ def register_attention() -> None:
     in_tree = registered["torch_native"]
 
     def create(runner: Any) -> Any:
+        prepare_data_parallel()
         return create_mla_backend(runner) if runner.use_mla_backend else in_tree(runner)
 
     registered["torch_native"] = create

@@ -8,48 +8,40 @@ is told, in the order in which a request meets them.
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Any
 
 import torch
 
-from ..seams import SEAMS, hook, require
-
-CPU_FLAGS = ("batch_is_cpu", "collectives_are_cpu")
+from ..seams import require, substitute
 
 
-def register_data_parallel() -> None:
-    """Let SGLang take its plain torch forms of what DP attention does between ranks."""
-    for name in CPU_FLAGS:
-        require(name)
-        set_module_constant(SEAMS[name].target, True)
-    require("dp_copy")
-    set_module_constant(SEAMS["dp_copy"].target, require("dp_copy_cpu"))
-    hook("reduce_scatterv", reduce_scatter_rows, "replace")
+def prepare_data_parallel() -> None:
+    """Let SGLang take its plain torch forms of what DP attention does between ranks.
 
-
-def set_module_constant(target: str, value: Any) -> None:
-    """Set the module-level name that the dotted path `target` ends in."""
-    module, _, name = target.rpartition(".")
-    setattr(pkgutil.resolve_name(module), name, value)
+    Called where a scheduler builds its attention: other processes are spared the imports.
+    """
+    substitute("batch_is_cpu", True)
+    substitute("collectives_are_cpu", True)
+    substitute("dp_copy", require("dp_copy_cpu"))
+    substitute("reduce_scatterv", reduce_scatter_rows)
 
 
 def reduce_scatter_rows(
-    group: Any,
+    self: Any,
     input_: torch.Tensor,
     output: torch.Tensor | None = None,
     sizes: list[int] | None = None,
 ) -> torch.Tensor:
-    """Sum over the group's ranks and return this rank's rows; SGLang's form needs NCCL.
+    """Sum over the ranks of a group (`self`) and return this rank's rows; SGLang's needs NCCL.
 
     input_: [sum(sizes), ...], the same shape on every rank; sizes: rows per rank, None for equal
     shares; output: this rank's rows, or None for a new tensor. gloo has no scattering sum of
     unequal parts: its own reduce_scatter is an all-reduce, too.
     """
     if sizes is None:
-        sizes = [input_.shape[0] // group.world_size] * group.world_size
+        sizes = [input_.shape[0] // self.world_size] * self.world_size
     if sum(sizes) != input_.shape[0]:
         raise ValueError(f"sizes: want them to add up to {input_.shape[0]} rows, got {sizes}")
-    start = sum(sizes[: group.rank_in_group])
-    own = group.all_reduce(input_.clone())[start : start + sizes[group.rank_in_group]]
+    start = sum(sizes[: self.rank_in_group])
+    own = self.all_reduce(input_.clone())[start : start + sizes[self.rank_in_group]]
     return own if output is None else output.copy_(own)

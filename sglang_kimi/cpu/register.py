@@ -33,9 +33,7 @@ def register() -> None:
     if current_platform.device_name != "kimi_cpu":
         return
     from .attention import register_attention
-    from .data_parallel import register_data_parallel
     from .defaults import set_process_environment
 
     set_process_environment()
     register_attention()
-    register_data_parallel()
