@@ -104,8 +104,8 @@ class Steps:
     @torch.no_grad()
     def step(self, batch: Any) -> torch.Tensor:
         """Run the model once and return the greedy token of each request."""
-        from sglang.srt.model_executor.forward_batch_info import ForwardBatch
         from sglang.srt.layers.dp_attention import is_dp_attention_enabled
+        from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 
         if is_dp_attention_enabled():
             batch = self.agree_on_sizes(batch)
