@@ -24,9 +24,9 @@ def register() -> None:
         {"kimi_k25": config.KimiK25Config, "kimi_k2": config.KimiK2TextConfig}
     )
     register_model_class()
+    register_all_to_all()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")
-        register_all_to_all()
 
 
 def register_model_class() -> None:

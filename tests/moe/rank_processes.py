@@ -64,6 +64,6 @@ def _run(
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=num_ranks)
     try:
         results.put((rank, function(*args)))
-    except Exception:
+    except BaseException:  # SystemExit too: a rank that leaves must not look like one that hangs
         results.put((rank, RankError(traceback.format_exc())))
     dist.destroy_process_group()

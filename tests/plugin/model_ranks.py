@@ -7,12 +7,23 @@ requests takes part with idle batches.
 
 from __future__ import annotations
 
-import os
 from array import array
 from typing import Any
 
+import sglang.srt.models.deepseek_v2  # noqa: F401  imported once, before the ranks are forked
 import torch
+from sglang.benchmark import one_batch
+from sglang.srt.layers.dp_attention import is_dp_attention_enabled
+from sglang.srt.managers.schedule_batch import Req, ScheduleBatch
+from sglang.srt.managers.scheduler_components.dp_attn import prepare_mlp_sync_batch_raw
+from sglang.srt.model_executor.forward_batch_info import ForwardBatch
+from sglang.srt.plugins import load_plugins
+from sglang.srt.runtime_context import SpawnRanks, publish
+from sglang.srt.sampling.sampling_params import SamplingParams
+from sglang.srt.server_args import PortArgs, prepare_server_args
+from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
+from sglang_kimi.launch.server_process import free_port
 from tests.moe.rank_processes import run_ranks
 
 
@@ -24,7 +35,8 @@ def greedy_on_ranks(
     flags: as the server takes them; prompts: the requests of each rank, the same ones on every
     rank unless attention is data parallel.
     """
-    return run_ranks(num_ranks, answer, flags, prompts, num_tokens)
+    address = ["--dist-init-addr", f"127.0.0.1:{free_port()}"]
+    return run_ranks(num_ranks, answer, [*flags, *address], prompts, num_tokens)
 
 
 def answer(flags: list[str], prompts: list[list[list[int]]], num_tokens: int) -> dict[str, Any]:
@@ -38,14 +50,9 @@ def answer(flags: list[str], prompts: list[list[list[int]]], num_tokens: int) ->
 
 def load(flags: list[str], rank: int, num_ranks: int) -> Any:
     """Return SGLang's model runner of this rank."""
-    from sglang.benchmark import one_batch
-    from sglang.srt.plugins import load_plugins
-    from sglang.srt.runtime_context import SpawnRanks, publish
-    from sglang.srt.server_args import PortArgs, prepare_server_args
-
     torch._dynamo.config.disable = True  # read from the environment when torch was imported
     load_plugins()
-    server_args = prepare_server_args([*flags, "--dist-init-addr", os.environ["RANKS_ADDRESS"]])
+    server_args = prepare_server_args(flags)
     server_args.resolve_once()
     publish(server_args, role="scheduler", ranks=SpawnRanks(world_rank=rank, gpu_id=0))
     one_batch._init_process_global_configs()
@@ -78,15 +85,11 @@ class Steps:
         return batch
 
     def new_batch(self, requests: list[Any]) -> Any:
-        from sglang.benchmark.one_batch import TreeCacheNamespace
-        from sglang.srt.managers.schedule_batch import ScheduleBatch
-        from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
-
         return ScheduleBatch.init_new(
             reqs=requests,
             req_to_token_pool=self.runner.req_to_token_pool,
             token_to_kv_pool_allocator=self.runner.token_to_kv_pool_allocator,
-            tree_cache=TreeCacheNamespace(
+            tree_cache=one_batch.TreeCacheNamespace(
                 page_size=1,
                 device=self.runner.device,
                 token_to_kv_pool_allocator=self.runner.token_to_kv_pool_allocator,
@@ -104,9 +107,6 @@ class Steps:
     @torch.no_grad()
     def step(self, batch: Any) -> torch.Tensor:
         """Run the model once and return the greedy token of each request."""
-        from sglang.srt.layers.dp_attention import is_dp_attention_enabled
-        from sglang.srt.model_executor.forward_batch_info import ForwardBatch
-
         if is_dp_attention_enabled():
             batch = self.agree_on_sizes(batch)
         forward = ForwardBatch.init_new(batch, self.runner, return_hidden_states_before_norm=False)
@@ -116,8 +116,6 @@ class Steps:
         return output.next_token_logits.argmax(dim=-1)
 
     def agree_on_sizes(self, batch: Any) -> Any:
-        from sglang.srt.managers.scheduler_components.dp_attn import prepare_mlp_sync_batch_raw
-
         return prepare_mlp_sync_batch_raw(
             batch,
             model_runner=self.runner,
@@ -131,9 +129,6 @@ class Steps:
 
 def request(number: int, ids: list[int]) -> Any:
     """Return a request whose whole prompt is to be prefilled."""
-    from sglang.srt.managers.schedule_batch import Req
-    from sglang.srt.sampling.sampling_params import SamplingParams
-
     made = Req(
         rid=str(number),
         origin_input_text="",
