@@ -80,7 +80,7 @@ CPU_SEAMS = {
     "mla_forward_method": Seam(
         "sglang.srt.models.deepseek_common.attention_backend_handler.AttentionBackendRegistry.register",
         ("backend_name", "handler_func"),
-        f"{_CPU}/attention.py",
+        "sglang_kimi/cpu/attention.py, sglang_kimi/gpu/attention.py",
         "the absorbed MLA form is chosen per attention backend name; ours must be named there",
     ),
     "attention_backends_table": Seam(
@@ -121,6 +121,48 @@ CPU_SEAMS = {
     ),
 }
 
+_GPU = "sglang_kimi/gpu"
+_BACKEND = "sglang.srt.layers.attention.base_attn_backend.AttentionBackend"
+
+GPU_SEAMS = {
+    "attention_backend_choices": Seam(
+        "sglang.srt.arg_groups.choices.add_attention_backend_choices",
+        (),
+        f"{_GPU}/register.py",
+        "the command line checks --attention-backend against a list",
+    ),
+    "register_attention_backend": Seam(
+        "sglang.srt.layers.attention.attention_registry.register_attention_backend",
+        ("name",),
+        f"{_GPU}/register.py",
+        "the official way in for an attention backend",
+    ),
+    "plan_step": Seam(
+        f"{_BACKEND}.init_forward_metadata",
+        ("self", "forward_batch"),
+        f"{_GPU}/attention.py",
+        "called once a step without a graph; our wrapper plans there",
+    ),
+    "plan_graph_step": Seam(
+        f"{_BACKEND}.init_forward_metadata_out_graph",
+        ("self", "forward_batch", "in_capture"),
+        f"{_GPU}/attention.py",
+        "called before a graph is captured or replayed; our wrapper plans in place there",
+    ),
+    "allocate_graph_state": Seam(
+        f"{_BACKEND}.init_cuda_graph_state",
+        ("self", "max_bs", "max_num_tokens"),
+        f"{_GPU}/attention.py",
+        "the index buffers of all captured batch sizes are allocated there",
+    ),
+    "write_location": Seam(
+        "sglang.srt.mem_cache.memory_pool.KVWriteLoc.for_batch",
+        ("forward_batch",),
+        f"{_GPU}/attention.py",
+        "a step's latents are written to the batch's slots",
+    ),
+}
+
 MODEL_SEAMS = {
     "model_registry": Seam(
         "sglang.srt.models.registry.ModelRegistry",
@@ -157,6 +199,18 @@ MODEL_SEAMS = {
         ("stages",),
         f"{_MODEL}/kimi_k27.py",
         "residuals, norms and all traffic between ranks are declared as stages",
+    ),
+    "weights_iterator": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._get_weights_iterator",
+        ("self", "source"),
+        "sglang_kimi/mapped_loading.py",
+        "experts on the CPU stay in their files; SGLang hands out no mapping that we can tell",
+    ),
+    "weight_files": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._prepare_weights",
+        ("self", "model_name_or_path", "revision", "fall_back_to_pt", "allow_patterns_overrides"),
+        "sglang_kimi/mapped_loading.py",
+        "it finds, downloads and filters the files; we only open them ourselves",
     ),
     "launch": Seam(
         "sglang.srt.entrypoints.engine.Engine._launch_subprocesses",
@@ -679,4 +733,11 @@ SCRIPT_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **MOE_SEAMS, **CHAT_SEAMS, **SCRIPT_SEAMS}
+SEAMS: dict[str, Seam] = {
+    **CPU_SEAMS,
+    **GPU_SEAMS,
+    **MODEL_SEAMS,
+    **MOE_SEAMS,
+    **CHAT_SEAMS,
+    **SCRIPT_SEAMS,
+}

@@ -19,8 +19,6 @@ from sglang.srt.layers.moe.token_dispatcher.standard import StandardCombineInput
 from sglang.srt.layers.moe.utils import resolve_moe_runner_backend
 from sglang.srt.layers.quantization.base_config import FusedMoEMethodBase
 
-from sglang_kimi.kernels.moe.int4 import moe_int4
-
 from .weights import ExpertWeights
 
 RUNNER: Final = "kimi_int4"
@@ -58,11 +56,8 @@ class Int4RunnerCore(DispatchMoeRunnerCore):  # type: ignore[misc]
                 f"got {dispatch_output.format.value}"
             )
         routing = dispatch_output.topk_output
-        output = moe_int4(
-            dispatch_output.hidden_states,
-            quant_info.experts.packed(),
-            routing.topk_ids,
-            routing.topk_weights,
+        output = quant_info.experts.run(
+            dispatch_output.hidden_states, routing.topk_ids, routing.topk_weights
         )
         return StandardCombineInput(hidden_states=output)
 

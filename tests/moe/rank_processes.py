@@ -66,4 +66,5 @@ def _run(
         results.put((rank, function(*args)))
     except BaseException:  # SystemExit too: a rank that leaves must not look like one that hangs
         results.put((rank, RankError(traceback.format_exc())))
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -8,6 +8,7 @@ requests takes part with idle batches.
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
 from typing import Any
 
 import sglang.srt.models.deepseek_v2  # noqa: F401  imported once, before the ranks are forked
@@ -20,10 +21,11 @@ from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 from sglang.srt.plugins import load_plugins
 from sglang.srt.runtime_context import SpawnRanks, publish
 from sglang.srt.sampling.sampling_params import SamplingParams
-from sglang.srt.server_args import PortArgs, prepare_server_args
+from sglang.srt.server_args import prepare_server_args
 from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
 from sglang_kimi.launch.server_process import free_port
+from sglang_kimi.moe.weights import ExpertWeights
 from tests.moe.rank_processes import run_ranks
 
 
@@ -35,28 +37,29 @@ def greedy_on_ranks(
     flags: as the server takes them; prompts: the requests of each rank, the same ones on every
     rank unless attention is data parallel.
     """
-    address = ["--dist-init-addr", f"127.0.0.1:{free_port()}"]
-    return run_ranks(num_ranks, answer, [*flags, *address], prompts, num_tokens)
+    return run_ranks(num_ranks, answer, flags, free_port(), prompts, num_tokens)
 
 
-def answer(flags: list[str], prompts: list[list[list[int]]], num_tokens: int) -> dict[str, Any]:
+def answer(
+    flags: list[str], port: int, prompts: list[list[list[int]]], num_tokens: int
+) -> dict[str, Any]:
     """On one rank: load the model, then prefill and decode this rank's prompts together."""
-    rank, num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rank = torch.distributed.get_rank()
     torch.distributed.destroy_process_group()  # SGLang makes its own
-    runner = load(flags, rank, num_ranks)
+    runner = load(flags, port, rank)
     tokens = Steps(runner).greedy(prompts[rank], num_tokens)
     return {"tokens": tokens, "expert_bytes": expert_bytes(runner.model)}
 
 
-def load(flags: list[str], rank: int, num_ranks: int) -> Any:
-    """Return SGLang's model runner of this rank."""
+def load(flags: list[str], port: int, rank: int) -> Any:
+    """Return SGLang's model runner of this rank; the ranks meet at `port`."""
     torch._dynamo.config.disable = True  # read from the environment when torch was imported
     load_plugins()
     server_args = prepare_server_args(flags)
     server_args.resolve_once()
     publish(server_args, role="scheduler", ranks=SpawnRanks(world_rank=rank, gpu_id=0))
     one_batch._init_process_global_configs()
-    runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, rank)
+    runner, _ = one_batch.load_model(server_args, SimpleNamespace(nccl_port=port), 0, rank)
     return runner.torch_runner
 
 
@@ -142,8 +145,6 @@ def request(number: int, ids: list[int]) -> Any:
 
 
 def expert_bytes(model: Any) -> int:
-    """Return the bytes of routed experts that this rank holds."""
-    from sglang_kimi.moe.weights import ExpertWeights
-
+    """Return the bytes of routed experts that this rank holds, mapped or in memory."""
     held = [module for module in model.modules() if isinstance(module, ExpertWeights)]
-    return sum(parameter.nbytes for experts in held for parameter in experts.parameters())
+    return sum(sum(experts.held_bytes()) for experts in held)
