@@ -19,6 +19,7 @@ from sglang.srt.layers.layer_boundary import (
     declare_attn,
     declare_ffn,
     get_attn_tp_context,
+    is_dense_ffn_fully_dp,
 )
 from sglang.srt.layers.layer_boundary.residual import batch as residual_batch
 from sglang.srt.layers.layernorm import RMSNorm
@@ -78,7 +79,7 @@ class KimiMoE(nn.Module):
             reduce_results=False,
             allow_fused_down=False,
             prefix=add_prefix("shared_experts", prefix),
-            **({"tp_rank": 0, "tp_size": 1} if is_whole else {}),
+            parallel_group="replicated" if is_whole else "tp",
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -141,6 +142,7 @@ class KimiDecoderLayer(nn.Module):
                 reduce_results=False,
                 allow_fused_down=False,
                 prefix=add_prefix("mlp", prefix),
+                parallel_group="replicated" if is_dense_ffn_fully_dp() else "tp",
             )
         self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -267,6 +269,16 @@ class KimiK25ForConditionalGeneration(nn.Module):
             num_logical_experts=text_config.n_routed_experts,
             num_groups=text_config.n_group,
         )
+
+    @property
+    def routed_experts_weights_of_layer(self) -> dict[int, list[Tensor]]:
+        """Return the experts' tensors that SGLang's balancing (--enable-eplb) moves, by layer."""
+        layers = enumerate(self.model.layers[self.start_layer : self.end_layer], self.start_layer)
+        return {
+            layer_id: layer.mlp.experts.weights.movable()
+            for layer_id, layer in layers
+            if isinstance(layer.mlp, KimiMoE)
+        }
 
     @property
     def start_layer(self) -> int:

@@ -29,6 +29,11 @@ def num_physical_experts(num_logical_experts: int) -> int:
     return num_slots
 
 
+def experts_move() -> bool:
+    """Say whether SGLang moves experts between ranks while it serves (--enable-eplb)."""
+    return bool(get_exec().moe.enable_eplb)
+
+
 def local_experts(num_logical_experts: int, layer_id: int) -> tuple[int, ...]:
     """Return the logical expert of each of this rank's slots, in the slots' order."""
     num_slots = num_physical_experts(num_logical_experts)
@@ -40,3 +45,11 @@ def local_experts(num_logical_experts: int, layer_id: int) -> tuple[int, ...]:
     parallel = get_parallel()
     share = num_slots // parallel.moe_ep_size
     return tuple(logical[parallel.moe_ep_rank * share : (parallel.moe_ep_rank + 1) * share])
+
+
+def local_slots(num_logical_experts: int, layer_id: int) -> dict[int, list[int]]:
+    """Return the slots of each expert that this rank holds now, by its number in the checkpoint."""
+    slots: dict[int, list[int]] = {}
+    for slot, expert_id in enumerate(local_experts(num_logical_experts, layer_id)):
+        slots.setdefault(expert_id, []).append(slot)
+    return slots

@@ -23,7 +23,7 @@ from sglang_kimi.kernels.moe.int4 import (
 
 from ..checkpoint import EXPERT_PROJECTIONS, NIBBLES_PER_WORD, CheckpointError
 from ..mapped_shard import MappedTensor
-from .expert_location import local_experts
+from .expert_location import experts_move, local_experts, local_slots
 from .host import moe_int4_on_host, use_cores
 from .placement import experts_lie_apart
 
@@ -35,8 +35,6 @@ class ExpertWeights(nn.Module):
 
     hidden_size, moe_intermediate_size: as in config.json; the latter divided by moe_tp_size must
     stay a multiple of the group size, else ValueError at construction.
-    slots: the local numbers under which this rank holds an expert, by the checkpoint's number; more
-    than one where the placement repeats it.
     """
 
     def __init__(self, config: Any, layer_id: int) -> None:
@@ -45,18 +43,16 @@ class ExpertWeights(nn.Module):
         self.layer_id = layer_id
         self.tp_rank: int = parallel.moe_tp_rank
         self.tp_size: int = parallel.moe_tp_size
-        held = local_experts(config.n_routed_experts, layer_id)
-        self.num_local_experts = len(held)
-        self.slots: dict[int, list[int]] = {}
-        for slot, expert_id in enumerate(held):
-            self.slots.setdefault(expert_id, []).append(slot)
+        self.num_experts: int = config.n_routed_experts
+        self.num_local_experts = len(local_experts(self.num_experts, layer_id))
+        self._slots = local_slots(self.num_experts, layer_id)
         self.hidden_size: int = config.hidden_size
         self.intermediate_size = intermediate_share(config)
         self._apart: dict[tuple[str, str], list[Tensor | None]] | None = None
         self._packed: AnyInt4Experts | None = None
         device_type = torch.get_default_device().type
         self._is_beside_gpu = device_type != "cpu"
-        if experts_lie_apart(layer_id, device_type, self.tp_size):
+        if experts_lie_apart(layer_id, device_type, self.tp_size) and not experts_move():
             self._apart = {
                 (projection, kind): [None] * self.num_local_experts
                 for projection in EXPERT_PROJECTIONS
@@ -64,6 +60,20 @@ class ExpertWeights(nn.Module):
             }
         else:
             self._make_stacked()
+
+    @property
+    def slots(self) -> dict[int, list[int]]:
+        """Return under which local numbers this rank holds an expert, by the checkpoint's number.
+
+        More than one where the placement repeats it.
+        """
+        if experts_move():
+            self._slots = local_slots(self.num_experts, self.layer_id)
+        return self._slots
+
+    def movable(self) -> list[Tensor]:
+        """Return the stacked tensors, [num_local_experts, ...], whose rows SGLang may exchange."""
+        return [self.w13, self.w13_scale, self.w2, self.w2_scale]
 
     def _make_stacked(self) -> None:
         hidden, inter, num = self.hidden_size, self.intermediate_size, self.num_local_experts

@@ -14,12 +14,14 @@ from typing import Any
 import sglang.srt.models.deepseek_v2  # noqa: F401  imported once, before the ranks are forked
 import torch
 from sglang.benchmark import one_batch
+from sglang.srt.eplb.expert_location import ExpertLocationMetadata
+from sglang.srt.eplb.expert_location_updater import ExpertLocationUpdater
 from sglang.srt.layers.dp_attention import is_dp_attention_enabled
 from sglang.srt.managers.schedule_batch import Req, ScheduleBatch
 from sglang.srt.managers.scheduler_components.dp_attn import prepare_mlp_sync_batch_raw
 from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 from sglang.srt.plugins import load_plugins
-from sglang.srt.runtime_context import SpawnRanks, publish
+from sglang.srt.runtime_context import SpawnRanks, get_parallel, publish
 from sglang.srt.sampling.sampling_params import SamplingParams
 from sglang.srt.server_args import prepare_server_args
 from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
@@ -30,25 +32,53 @@ from tests.moe.rank_processes import run_ranks
 
 
 def greedy_on_ranks(
-    num_ranks: int, flags: list[str], prompts: list[list[list[int]]], num_tokens: int
+    num_ranks: int,
+    flags: list[str],
+    prompts: list[list[list[int]]],
+    num_tokens: int,
+    move_to: list[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return each rank's answer: `tokens`, and the `expert_bytes` that it holds.
 
     flags: as the server takes them; prompts: the requests of each rank, the same ones on every
-    rank unless attention is data parallel.
+    rank unless attention is data parallel. move_to: the expert of each slot after SGLang has
+    moved them between ranks; the tokens chosen after that are `moved_tokens`.
     """
-    return run_ranks(num_ranks, answer, flags, free_port(), prompts, num_tokens)
+    return run_ranks(num_ranks, answer, flags, free_port(), prompts, num_tokens, move_to)
 
 
 def answer(
-    flags: list[str], port: int, prompts: list[list[list[int]]], num_tokens: int
+    flags: list[str],
+    port: int,
+    prompts: list[list[list[int]]],
+    num_tokens: int,
+    move_to: list[int] | None,
 ) -> dict[str, Any]:
     """On one rank: load the model, then prefill and decode this rank's prompts together."""
     rank = torch.distributed.get_rank()
     torch.distributed.destroy_process_group()  # SGLang makes its own
     runner = load(flags, port, rank)
     tokens = Steps(runner).greedy(prompts[rank], num_tokens)
-    return {"tokens": tokens, "expert_bytes": expert_bytes(runner.model)}
+    result = {"tokens": tokens, "expert_bytes": expert_bytes(runner.model)}
+    if move_to is not None:
+        move_experts(runner, move_to)
+        result["moved_tokens"] = Steps(runner).greedy(prompts[rank], num_tokens)
+    return result
+
+
+def move_experts(runner: Any, move_to: list[int]) -> None:
+    """Let SGLang's balancing put other experts into the ranks' slots, and forget all requests."""
+    layers = runner.model.routed_experts_weights_of_layer
+    placement = ExpertLocationMetadata.init_by_mapping(
+        runner.model_config,
+        physical_to_logical_map=[move_to] * runner.model_config.num_hidden_layers,
+        moe_ep_rank=get_parallel().moe_ep_rank,
+    )
+    ExpertLocationUpdater().update(
+        layers, placement, update_layer_ids=sorted(layers), nnodes=1, rank=get_parallel().tp_rank
+    )
+    runner.req_to_token_pool.clear()
+    runner.token_to_kv_pool_allocator.clear()
 
 
 def load(flags: list[str], port: int, rank: int) -> Any:

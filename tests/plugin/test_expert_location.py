@@ -15,7 +15,9 @@ def place(monkeypatch):
 
     def place(ep_size=1, ep_rank=0, num_redundant=0, layer_map=None):
         parallel = SimpleNamespace(moe_ep_size=ep_size, moe_ep_rank=ep_rank)
-        flags = SimpleNamespace(moe=SimpleNamespace(ep_num_redundant_experts=num_redundant))
+        flags = SimpleNamespace(
+            moe=SimpleNamespace(ep_num_redundant_experts=num_redundant, enable_eplb=False)
+        )
         metadata = None
         if layer_map is not None:
             maps = torch.tensor([[0] * len(layer_map), layer_map])

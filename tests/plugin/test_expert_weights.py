@@ -44,7 +44,9 @@ def rank(text_config, monkeypatch):
         )
         for module in (weights, expert_location):
             monkeypatch.setattr(module, "get_parallel", lambda: parallel)
-        nothing_redundant = SimpleNamespace(moe=SimpleNamespace(ep_num_redundant_experts=0))
+        nothing_redundant = SimpleNamespace(
+            moe=SimpleNamespace(ep_num_redundant_experts=0, enable_eplb=False)
+        )
         monkeypatch.setattr(expert_location, "get_exec", lambda: nothing_redundant)
         return ExpertWeights(SimpleNamespace(**text_config), 1)
 

@@ -19,11 +19,11 @@ ALL_TO_ALL = ("--moe-a2a-backend", "customized")
 def ranks(mini_checkpoint):
     """Run the mini model on some ranks, each with the prompts of these numbers."""
 
-    def run(prompt_numbers, *flags):
+    def run(prompt_numbers, *flags, move_to=None):
         model = ["--model-path", str(mini_checkpoint), "--device", "cpu", "--dtype", "float32"]
         prompts = [[PROMPTS[number] for number in numbers] for numbers in prompt_numbers]
         flags = [*model, "--max-total-tokens", "2048", *flags]
-        return greedy_on_ranks(len(prompts), flags, prompts, NUM_TOKENS)
+        return greedy_on_ranks(len(prompts), flags, prompts, NUM_TOKENS, move_to)
 
     return run
 
@@ -92,3 +92,12 @@ def test_a_given_placement_of_experts_changes_no_token(ranks, one_rank, mini_che
     place = json.dumps({"physical_to_logical_map": [slots] * config["num_hidden_layers"]})
     everything = [[0, 1, 2, 3]] * 2
     check(ranks(everything, *sizes(2, 2), "--init-expert-location", place), one_rank, everything)
+
+
+def test_experts_that_sglang_moves_between_ranks_change_no_token(ranks, one_rank):
+    split = [[0, 3], [1]]
+    answers = ranks(
+        split, *sizes(2, 2, 2), *ALL_TO_ALL, "--enable-eplb", move_to=[*range(16)][::-1]
+    )
+    check(answers, one_rank, split)
+    assert [answer["moved_tokens"] for answer in answers] == [a["tokens"] for a in answers]
