@@ -135,15 +135,18 @@ class ExpertWeights(nn.Module):
         """Take this rank's part of one whole checkpoint tensor.
 
         projection: gate_proj, up_proj or down_proj; kind: weight_packed, weight_scale or
-        weight_shape (outputs and inputs, compared and not kept). A MappedTensor is kept as it is
-        where experts lie apart; anything else is copied, and may be reused by the caller.
+        weight_shape (outputs and inputs, compared and not kept; of mapped ones only the rank's
+        first expert's). A MappedTensor is kept as it is where experts lie apart; anything else is
+        copied, and may be reused by the caller.
         """
         if not self.wants(expert_id):
             return
-        if kind == "weight_shape":
-            self._check_shape(expert_id, projection, tensor)
-            return
         local = expert_id - self.first_expert
+        if kind == "weight_shape":
+            # Each one is eight bytes on a page of its own: 70,000 reads of the disk at full size.
+            if local == 0 or not isinstance(tensor, MappedTensor):
+                self._check_shape(expert_id, projection, tensor)
+            return
         if self._apart is None:
             self._part(local, projection, kind).copy_(self._own_slice(projection, kind, tensor))
         else:
