@@ -573,6 +573,60 @@ CHAT_SEAMS = {
     ),
 }
 
+_MOE = "sglang_kimi/moe"
+_HOST_MOE = "sglang.srt.layers.moe"
+
+MOE_SEAMS = {
+    "moe_runner_core": Seam(
+        f"{_HOST_MOE}.moe_runner.runner.register_moe_runner_core",
+        ("backend_name", "factory"),
+        f"{_MOE}/runner.py",
+        "our runner of INT4 experts stands beside SGLang's own, under our name",
+    ),
+    "moe_runner_backend": Seam(
+        f"{_HOST_MOE}.utils.resolve_moe_runner_backend",
+        ("backend",),
+        f"{_MOE}/runner.py",
+        "a runner is asked for by this object, not by its name",
+    ),
+    "create_moe_dispatcher": Seam(
+        f"{_HOST_MOE}.fused_moe_triton.layer.create_moe_dispatcher",
+        ("moe_runner_config", "quant_method"),
+        f"{_MOE}/deepep.py",
+        "which all-to-all serves is SGLang's choice; the layer takes its dispatcher from here",
+    ),
+    "deepep_mode": Seam(
+        f"{_HOST_MOE}.utils.get_deepep_mode",
+        (),
+        f"{_MOE}/deepep.py",
+        "normal mode has a condition of its own, see deep_gemm",
+    ),
+    "deep_gemm": Seam(
+        "sglang.srt.layers.deep_gemm_wrapper.ENABLE_JIT_DEEPGEMM",
+        (),
+        f"{_MOE}/deepep.py",
+        "without it the combine of normal mode raises NotImplementedError at the first request",
+    ),
+    "deepep_normal_input": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPNormalCombineInput",
+        ("hidden_states", "topk_ids", "topk_weights"),
+        f"{_MOE}/deepep.py",
+        "what the combine of normal mode takes",
+    ),
+    "deepep_low_latency_input": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPLLCombineInput",
+        ("hidden_states", "topk_ids", "topk_weights"),
+        f"{_MOE}/deepep.py",
+        "what the combine of low latency takes",
+    ),
+    "standard_input": Seam(
+        f"{_HOST_MOE}.token_dispatcher.standard.StandardCombineInput",
+        ("hidden_states",),
+        f"{_MOE}/runner.py",
+        "what the standard combine takes",
+    ),
+}
+
 SCRIPT_SEAMS = {
     "prefilled_ids": Seam(
         "sglang.srt.managers.schedule_batch.Req.get_fill_ids",
@@ -582,4 +636,10 @@ SCRIPT_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS, **SCRIPT_SEAMS}
+SEAMS: dict[str, Seam] = {
+    **CPU_SEAMS,
+    **MODEL_SEAMS,
+    **CHAT_SEAMS,
+    **MOE_SEAMS,
+    **SCRIPT_SEAMS,
+}

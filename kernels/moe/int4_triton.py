@@ -76,7 +76,7 @@ def _run_blocks(
     """Return [num_positions, hidden_size] bf16, rows without an expert unwritten."""
     hidden, inter = experts.hidden_size, experts.moe_intermediate_size
     num_positions = x.shape[0] * num_slots
-    x = x.unflatten(-1, (-1, NIBBLES_PER_WORD)).mT.contiguous()  # by nibble, as the kernels say
+    x = x.reshape(x.shape[0], -1, NIBBLES_PER_WORD).mT.contiguous()  # by nibble, as the kernels say
     activated = torch.empty(num_positions, inter, dtype=torch.bfloat16, device=x.device)
     output = torch.empty(num_positions, hidden, dtype=torch.bfloat16, device=x.device)
     maps = (blocks.pair, blocks.expert, blocks.first, blocks.end)
