@@ -72,7 +72,7 @@ CPU_SEAMS = {
     "mla_forward_method": Seam(
         "sglang.srt.models.deepseek_common.attention_backend_handler.AttentionBackendRegistry.register",
         ("backend_name", "handler_func"),
-        f"{_CPU}/attention.py",
+        "sglang_kimi/cpu/attention.py, sglang_kimi/gpu/attention.py",
         "the absorbed MLA form is chosen per attention backend name; ours must be named there",
     ),
     "attention_backends_table": Seam(
@@ -80,6 +80,48 @@ CPU_SEAMS = {
         (),
         f"{_CPU}/attention.py",
         "the name torch_native switches graphs off in many places; ours stands behind it",
+    ),
+}
+
+_GPU = "sglang_kimi/gpu"
+_BACKEND = "sglang.srt.layers.attention.base_attn_backend.AttentionBackend"
+
+GPU_SEAMS = {
+    "attention_backend_choices": Seam(
+        "sglang.srt.arg_groups.choices.add_attention_backend_choices",
+        (),
+        f"{_GPU}/register.py",
+        "the command line checks --attention-backend against a list",
+    ),
+    "register_attention_backend": Seam(
+        "sglang.srt.layers.attention.attention_registry.register_attention_backend",
+        ("name",),
+        f"{_GPU}/register.py",
+        "the official way in for an attention backend",
+    ),
+    "plan_step": Seam(
+        f"{_BACKEND}.init_forward_metadata",
+        ("self", "forward_batch"),
+        f"{_GPU}/attention.py",
+        "called once a step without a graph; our wrapper plans there",
+    ),
+    "plan_graph_step": Seam(
+        f"{_BACKEND}.init_forward_metadata_out_graph",
+        ("self", "forward_batch", "in_capture"),
+        f"{_GPU}/attention.py",
+        "called before a graph is captured or replayed; our wrapper plans in place there",
+    ),
+    "allocate_graph_state": Seam(
+        f"{_BACKEND}.init_cuda_graph_state",
+        ("self", "max_bs", "max_num_tokens"),
+        f"{_GPU}/attention.py",
+        "the index buffers of all captured batch sizes are allocated there",
+    ),
+    "write_location": Seam(
+        "sglang.srt.mem_cache.memory_pool.KVWriteLoc.for_batch",
+        ("forward_batch",),
+        f"{_GPU}/attention.py",
+        "a step's latents are written to the batch's slots",
     ),
 }
 
@@ -119,6 +161,18 @@ MODEL_SEAMS = {
         ("stages",),
         f"{_MODEL}/kimi_k27.py",
         "residuals, norms and all traffic between ranks are declared as stages",
+    ),
+    "weights_iterator": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._get_weights_iterator",
+        ("self", "source"),
+        "sglang_kimi/mapped_loading.py",
+        "experts on the CPU stay in their files; SGLang hands out no mapping that we can tell",
+    ),
+    "weight_files": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._prepare_weights",
+        ("self", "model_name_or_path", "revision", "fall_back_to_pt", "allow_patterns_overrides"),
+        "sglang_kimi/mapped_loading.py",
+        "it finds, downloads and filters the files; we only open them ourselves",
     ),
     "launch": Seam(
         "sglang.srt.entrypoints.engine.Engine._launch_subprocesses",
@@ -573,57 +627,39 @@ CHAT_SEAMS = {
     ),
 }
 
-_MOE = "sglang_kimi/moe"
 _HOST_MOE = "sglang.srt.layers.moe"
+_DEEPEP = "sglang_kimi/moe/deepep.py"
 
-MOE_SEAMS = {
-    "moe_runner_core": Seam(
-        f"{_HOST_MOE}.moe_runner.runner.register_moe_runner_core",
-        ("backend_name", "factory"),
-        f"{_MOE}/runner.py",
-        "our runner of INT4 experts stands beside SGLang's own, under our name",
-    ),
-    "moe_runner_backend": Seam(
-        f"{_HOST_MOE}.utils.resolve_moe_runner_backend",
-        ("backend",),
-        f"{_MOE}/runner.py",
-        "a runner is asked for by this object, not by its name",
-    ),
-    "create_moe_dispatcher": Seam(
-        f"{_HOST_MOE}.fused_moe_triton.layer.create_moe_dispatcher",
-        ("moe_runner_config", "quant_method"),
-        f"{_MOE}/deepep.py",
-        "which all-to-all serves is SGLang's choice; the layer takes its dispatcher from here",
-    ),
+DEEPEP_SEAMS = {
     "deepep_mode": Seam(
         f"{_HOST_MOE}.utils.get_deepep_mode",
         (),
-        f"{_MOE}/deepep.py",
+        _DEEPEP,
         "normal mode has a condition of its own, see deep_gemm",
     ),
     "deep_gemm": Seam(
         "sglang.srt.layers.deep_gemm_wrapper.ENABLE_JIT_DEEPGEMM",
         (),
-        f"{_MOE}/deepep.py",
+        _DEEPEP,
         "without it the combine of normal mode raises NotImplementedError at the first request",
+    ),
+    "dispatcher_quant_config": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPDispatcher.set_quant_config",
+        ("self", "quant_config"),
+        _DEEPEP,
+        "the dispatcher quantises tokens to fp8 unless it is told that its experts take bf16",
     ),
     "deepep_normal_input": Seam(
         f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPNormalCombineInput",
         ("hidden_states", "topk_ids", "topk_weights"),
-        f"{_MOE}/deepep.py",
+        _DEEPEP,
         "what the combine of normal mode takes",
     ),
     "deepep_low_latency_input": Seam(
         f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPLLCombineInput",
         ("hidden_states", "topk_ids", "topk_weights"),
-        f"{_MOE}/deepep.py",
+        _DEEPEP,
         "what the combine of low latency takes",
-    ),
-    "standard_input": Seam(
-        f"{_HOST_MOE}.token_dispatcher.standard.StandardCombineInput",
-        ("hidden_states",),
-        f"{_MOE}/runner.py",
-        "what the standard combine takes",
     ),
 }
 
@@ -638,8 +674,9 @@ SCRIPT_SEAMS = {
 
 SEAMS: dict[str, Seam] = {
     **CPU_SEAMS,
+    **GPU_SEAMS,
     **MODEL_SEAMS,
     **CHAT_SEAMS,
-    **MOE_SEAMS,
+    **DEEPEP_SEAMS,
     **SCRIPT_SEAMS,
 }

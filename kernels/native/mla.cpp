@@ -1,240 +1,312 @@
-// Absorbed MLA over the paged latent cache: softmax(scaling * q k^T) k[:, :kv_lora_rank].
+// Absorbed MLA over the paged latent cache: softmax(scaling * q k^T) k[:, :kv_lora_rank], for all
+// sequences of a step in one call.
 //
-// Sixteen cache rows at a time are expanded to float32 once, stay in L1 and serve all heads and all
-// queries; the softmax is kept online. The cache is split over threads, whose parts are merged.
+// A block is some tokens of one sequence with all their heads, about 64 rows, whose sums stay in L2.
+// Each block's cache rows are cut into parts so that all threads have work of one size; a block of
+// several parts is merged at the end. The next tile is fetched while this one is computed.
 #include <omp.h>
 
-#include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <vector>
 
-#include "simd.h"
+#include "mla_tiles.h"
 
 namespace {
 
 using namespace kimi;
 
-constexpr int kTile = 16;
-constexpr int kBlockRows = 64;  // of one pass over the cache: their outputs (128 KB) stay in L2
-constexpr float kMasked = -1e30f;
+constexpr int kBlockRows = 64;
+constexpr int kTileBytes = 80 * 1024;  // of cache rows, in L2 beside the block's queries and sums
+constexpr int kMaxTile = 64;
+constexpr int kStride = kMaxTile + 8;  // of scores: threes of cache rows may go two beyond a tile
+constexpr int kPartsPerThread = 4;
 
-struct Cache {
-  const void* rows;
-  bool is_bf16;
-  int width;
-
-  void load(int64_t slot, float* out) const {
-    if (!is_bf16) {
-      std::memcpy(out, static_cast<const float*>(rows) + slot * width, size_t(width) * 4);
-      return;
-    }
-    const uint16_t* source = static_cast<const uint16_t*>(rows) + slot * width;
-    for (int i = 0; i < width; i += 8) _mm256_store_ps(out + i, from_bf16x8(source + i));
-  }
-};
-
-struct Slots {
+struct Numbers {
   const void* values;
   bool is_int64;
 
-  int64_t at(int i) const {
+  int64_t at(int64_t i) const {
     return is_int64 ? static_cast<const int64_t*>(values)[i] : static_cast<const int32_t*>(values)[i];
   }
 };
 
-// Running softmax of `num` rows (a row is one head of one query) over the cache rows seen so far.
-struct Partial {
-  std::vector<float> largest, total, output;
-
-  Partial(int num, int rank) : largest(num, kMasked), total(num, 0.0f), output(size_t(num) * rank, 0.0f) {}
-};
-
-// scores[h][i] of two rows of q against the tile's rows.
-void score(const float* q0, const float* q1, const float* tile, int width, float scaling, float* s0,
-           float* s1) {
-  for (int i = 0; i < kTile; i += 4) {
-    __m256 a[4], b[4];
-    for (int z = 0; z < 4; z++) a[z] = b[z] = _mm256_setzero_ps();
-    for (int k = 0; k < width; k += 8) {
-      const __m256 x0 = _mm256_loadu_ps(q0 + k), x1 = _mm256_loadu_ps(q1 + k);
-      for (int z = 0; z < 4; z++) {
-        const __m256 y = _mm256_load_ps(tile + (i + z) * width + k);
-        a[z] = _mm256_fmadd_ps(x0, y, a[z]);
-        b[z] = _mm256_fmadd_ps(x1, y, b[z]);
-      }
-    }
-    const __m128 scale = _mm_set1_ps(scaling);
-    _mm_store_ps(s0 + i, _mm_mul_ps(sum4(a[0], a[1], a[2], a[3]), scale));
-    _mm_store_ps(s1 + i, _mm_mul_ps(sum4(b[0], b[1], b[2], b[3]), scale));
-  }
-}
-
-// Turn scores into weights exp(score - largest) and rescale what was summed before.
-void soften(float* scores, Partial& part, int row, int rank) {
-  float largest = part.largest[row];
-  for (int i = 0; i < kTile; i++) largest = std::max(largest, scores[i]);
-  __m256 total = _mm256_setzero_ps();
-  for (int i = 0; i < kTile; i += 8) {
-    const __m256 s = _mm256_load_ps(scores + i);
-    __m256 p = exp8(_mm256_sub_ps(s, _mm256_set1_ps(largest)));
-    p = _mm256_and_ps(p, _mm256_cmp_ps(s, _mm256_set1_ps(kMasked / 2), _CMP_GT_OQ));
-    _mm256_store_ps(scores + i, p);
-    total = _mm256_add_ps(total, p);
-  }
-  const float old = std::exp(part.largest[row] - largest);
-  part.total[row] = part.total[row] * old + sum(total);
-  part.largest[row] = largest;
-  if (old == 1.0f) return;
-  float* output = part.output.data() + size_t(row) * rank;
-  for (int k = 0; k < rank; k += 8)
-    _mm256_storeu_ps(output + k, _mm256_mul_ps(_mm256_loadu_ps(output + k), _mm256_set1_ps(old)));
-}
-
-void add_values(const float* p0, const float* p1, const float* tile, int width, int rank, float* o0,
-                float* o1) {
-  for (int k = 0; k < rank; k += 32) {
-    __m256 a[4], b[4];
-    for (int z = 0; z < 4; z++) {
-      a[z] = _mm256_loadu_ps(o0 + k + 8 * z);
-      b[z] = _mm256_loadu_ps(o1 + k + 8 * z);
-    }
-    for (int i = 0; i < kTile; i++) {
-      const __m256 w0 = _mm256_broadcast_ss(p0 + i), w1 = _mm256_broadcast_ss(p1 + i);
-      for (int z = 0; z < 4; z++) {
-        const __m256 y = _mm256_load_ps(tile + i * width + k + 8 * z);
-        a[z] = _mm256_fmadd_ps(w0, y, a[z]);
-        b[z] = _mm256_fmadd_ps(w1, y, b[z]);
-      }
-    }
-    for (int z = 0; z < 4; z++) {
-      _mm256_storeu_ps(o0 + k + 8 * z, a[z]);
-      _mm256_storeu_ps(o1 + k + 8 * z, b[z]);
-    }
-  }
-}
-
-struct Query {
-  const float* q;
-  int num_tokens, num_heads, width, rank;
+struct Step {
+  const float* query;
+  const void* cache;
+  int64_t num_slots;
+  Numbers slots;  // [*, slots_stride], a row per request
+  int64_t slots_stride;
+  int heads, width, rank, tile;
   float scaling;
 };
 
-// A thread's tile of cache rows, aligned.
-class Tile {
- public:
-  explicit Tile(int width) : width_(width), storage_(size_t(kTile) * width + 8, 0.0f) {}
+// Tokens of one sequence; `query_row` counts rows (token, head) of the whole step.
+struct Block {
+  int64_t request, query_row;
+  int first_position, num_tokens;
 
-  // Load rows first..first+count-1 of the sequence; what is left of the tile are zeros.
-  const float* load(const Cache& cache, const Slots& slots, int first, int count) {
-    float* rows = data();
-    for (int i = 0; i < count; i++) cache.load(slots.at(first + i), rows + size_t(i) * width_);
-    std::fill(rows + size_t(count) * width_, rows + size_t(kTile) * width_, 0.0f);
-    return rows;
+  int visible() const { return first_position + num_tokens; }
+};
+
+// Cache rows begin..end-1 of one block's sequence; `scratch` is its place among parts to merge.
+struct Part {
+  int block, begin, end;
+  int64_t scratch;
+};
+
+struct Merge {
+  int block, num_parts;
+  int64_t scratch;
+};
+
+struct Plan {
+  std::vector<Block> blocks;
+  std::vector<Part> parts;
+  std::vector<Merge> merges;
+  int64_t num_scratch = 0;
+};
+
+Plan make_plan(const Step& step, const int64_t* requests, const int64_t* seq_lens, const int64_t* query_lens,
+               int batch, int num_threads) {
+  Plan plan;
+  const int block_tokens = std::max(1, kBlockRows / step.heads);
+  int64_t query_row = 0, work = 0;
+  for (int s = 0; s < batch; s++) {
+    const int num_tokens = query_lens ? int(query_lens[s]) : 1;
+    for (int token = 0; token < num_tokens; token += block_tokens) {
+      const int count = std::min(block_tokens, num_tokens - token);
+      plan.blocks.push_back({requests[s], query_row + int64_t(token) * step.heads,
+                             int(seq_lens[s]) - num_tokens + token, count});
+      work += plan.blocks.back().visible();
+    }
+    query_row += int64_t(num_tokens) * step.heads;
+  }
+  int64_t size = work;
+  if (num_threads > 1) size = std::max<int64_t>(work / (num_threads * kPartsPerThread), 2 * step.tile);
+  for (int b = 0; b < int(plan.blocks.size()); b++) {
+    const int visible = plan.blocks[b].visible();
+    const int num_parts = int(std::max<int64_t>(1, (visible + size / 2) / size));
+    const int tiles = (visible + step.tile - 1) / step.tile, share = (tiles + num_parts - 1) / num_parts;
+    const int64_t scratch = plan.num_scratch;
+    for (int begin = 0; begin < visible; begin += share * step.tile)
+      plan.parts.push_back({b, begin, std::min(visible, begin + share * step.tile),
+                            num_parts > 1 ? plan.num_scratch++ : -1});
+    if (num_parts > 1) plan.merges.push_back({b, int(plan.num_scratch - scratch), scratch});
+  }
+  std::stable_sort(plan.parts.begin(), plan.parts.end(),
+                   [](const Part& a, const Part& b) { return a.end - a.begin > b.end - b.begin; });
+  return plan;
+}
+
+// What one part of a block has summed: of every row the largest score, the weights' total, the sum.
+struct Sums {
+  float *output, *largest, *total;
+
+  static int64_t size(int num_rows, int rank) { return int64_t(num_rows) * (rank + 2) + 16; }
+  Sums(float* memory, int num_rows, int rank)
+      : output(memory), largest(memory + int64_t(num_rows) * rank), total(largest + num_rows) {}
+
+  void clear(int num_rows) const {
+    std::fill(output, largest, 0.0f);
+    std::fill_n(largest, num_rows, kMasked);
+    std::fill_n(total, num_rows, 0.0f);
+  }
+};
+
+template <class Cell>
+class Worker {
+ public:
+  Worker(const Step& step, int most_rows)
+      : step_(step), queries_(int64_t(most_rows) * step.width), scores_(int64_t(most_rows) * kStride) {}
+
+  // Fold the part's cache rows into `sums`; returns whether all slots were of the cache.
+  bool run(const Block& block, const Part& part, Sums sums) {
+    num_rows_ = block.num_tokens * step_.heads;
+    order_queries(block);
+    bool is_right = find_rows(block, part, part.begin, next_);
+    for (int first = part.begin; first < part.end; first += step_.tile) {
+      std::copy_n(next_, kMaxTile, rows_);
+      count_ = std::min(step_.tile, part.end - first);
+      is_right &= find_rows(block, part, first + step_.tile, next_);
+      for (int i = count_; i < count_ + 2; i++) rows_[i] = rows_[count_ - 1];
+      score_all();
+      soften_all(block, first, sums);
+      add_all(sums.output);
+    }
+    return is_right;
+  }
+
+  // Divide by the total.
+  void finish(const Sums& sums, int num_rows, float* out) const {
+    for (int row = 0; row < num_rows; row++) {
+      const float factor = 1.0f / sums.total[row];
+      const float* source = sums.output + int64_t(row) * step_.rank;
+      for (int k = 0; k < step_.rank; k++) *out++ = factor * source[k];
+    }
   }
 
  private:
-  float* data() {
-    return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(storage_.data()) + 31) & ~uintptr_t(31));
+  static const Cell* cell() { return nullptr; }
+
+  void order_queries(const Block& block) {
+    const float* source = step_.query + block.query_row * step_.width;
+    float* target = queries_.get();
+    for (int64_t k = 0; k < int64_t(num_rows_) * step_.width; k += kPair)
+      for (int i = 0; i < kPair; i++) target[k + place(cell(), i)] = step_.scaling * source[k + i];
   }
 
-  int width_;
-  std::vector<float> storage_;
+  // The rows from `first` on, up to a tile of them; returns whether all are of the cache.
+  bool find_rows(const Block& block, const Part& part, int first, const Cell** rows) const {
+    const int count = std::min(step_.tile, part.end - first);
+    bool is_right = true;
+    for (int i = 0; i < count; i++) {
+      int64_t slot = step_.slots.at(block.request * step_.slots_stride + first + i);
+      if (slot < 0 || slot >= step_.num_slots) slot = 0, is_right = false;
+      rows[i] = static_cast<const Cell*>(step_.cache) + slot * step_.width;
+    }
+    return is_right;
+  }
+
+  // Group by group of queries; each group fetches its share of the next tile's cache lines.
+  void score_all() {
+    const int groups = (num_rows_ + 3) / 4, lines = int(step_.width * sizeof(Cell) + 63) / 64;
+    for (int row = 0, group = 0; row < num_rows_; row += 4, group++) {
+      const int first_line = lines * group / groups, end_line = lines * (group + 1) / groups;
+      const float* query = queries_.get() + int64_t(row) * step_.width;
+      float* scores = scores_.get() + row * kStride;
+      for (int i = 0; i < count_; i += 3) {
+        for (int k = i; k < std::min(i + 3, count_); k++)
+          for (int line = first_line; line < end_line; line++)
+            _mm_prefetch(reinterpret_cast<const char*>(next_[k]) + line * 64, _MM_HINT_T1);
+        switch (std::min(4, num_rows_ - row)) {
+          case 4: score<4, 3>(query, rows_ + i, step_.width, scores + i, kStride); break;
+          case 3: score<3, 3>(query, rows_ + i, step_.width, scores + i, kStride); break;
+          case 2: score<2, 3>(query, rows_ + i, step_.width, scores + i, kStride); break;
+          default: score<1, 3>(query, rows_ + i, step_.width, scores + i, kStride);
+        }
+      }
+    }
+  }
+
+  void soften_all(const Block& block, int first, Sums& sums) {
+    const int whole = (count_ + 7) / 8 * 8;
+    for (int row = 0; row < num_rows_; row++) {
+      float* scores = scores_.get() + row * kStride;
+      const int visible = block.first_position + row / step_.heads + 1 - first;
+      for (int i = std::max(0, std::min(visible, count_)); i < whole; i++) scores[i] = kMasked;
+      soften(scores, whole, sums.largest[row], sums.total[row], sums.output + int64_t(row) * step_.rank,
+             step_.rank);
+    }
+  }
+
+  void add_all(float* output) {
+    int column = 0;
+    for (; column + 2 * kPair <= step_.rank; column += 2 * kPair) add_columns<2>(output, column);
+    if (column < step_.rank) add_columns<1>(output, column);
+  }
+
+  template <int P>
+  void add_columns(float* output, int column) {
+    copy_columns<P>(rows_, count_, column, columns_);
+    for (int row = 0; row < num_rows_;) {
+      const int left = num_rows_ - row;
+      const float* weights = scores_.get() + row * kStride;
+      float* target = output + int64_t(row) * step_.rank + column;
+      if (left == 1) {
+        add_values<1, P>(weights, kStride, columns_, count_, target, step_.rank);
+        row += 1;
+      } else if (left == 2 || left == 4) {  // 2 + 2 rather than 3 + 1
+        add_values<2, P>(weights, kStride, columns_, count_, target, step_.rank);
+        row += 2;
+      } else {
+        add_values<3, P>(weights, kStride, columns_, count_, target, step_.rank);
+        row += 3;
+      }
+    }
+  }
+
+  const Step& step_;
+  Floats queries_, scores_;
+  const Cell *rows_[kMaxTile + 2] = {}, *next_[kMaxTile] = {};
+  int num_rows_ = 0, count_ = 0;
+  alignas(64) float columns_[kMaxTile * 2 * kPair];
 };
 
-// Fold `count` <= kTile cache rows from `first` on into the rows of `part`: queries
-// first_token..first_token+num_tokens-1, each seeing the cache up to its own position.
-void fold(const Query& query, int seq_len, int first_token, int num_tokens, int first, int count,
-          const float* tile, Partial& part) {
-  alignas(32) float s0[kTile], s1[kTile];
-  const int first_position = seq_len - query.num_tokens + first_token;
-  for (int token = std::max(0, first - first_position); token < num_tokens; token++) {
-    const int visible = std::min(count, first_position + token + 1 - first);
-    for (int head = 0; head < query.num_heads; head += 2) {
-      const int row = token * query.num_heads + head;
-      const float* q0 = query.q + (size_t(first_token) * query.num_heads + row) * query.width;
-      score(q0, q0 + query.width, tile, query.width, query.scaling, s0, s1);
-      for (int i = visible; i < kTile; i++) s0[i] = s1[i] = kMasked;
-      soften(s0, part, row, query.rank);
-      soften(s1, part, row + 1, query.rank);
-      float* output = part.output.data() + size_t(row) * query.rank;
-      add_values(s0, s1, tile, query.width, query.rank, output, output + query.rank);
-    }
+// Bring the parts of one row to their common largest score and sum them into the first.
+void merge_row(float* memory, int64_t part_size, const Merge& merge, int row, int num_rows, int rank) {
+  std::vector<Sums> parts;
+  float largest = kMasked;
+  for (int p = 0; p < merge.num_parts; p++) {
+    parts.push_back(Sums(memory + (merge.scratch + p) * part_size, num_rows, rank));
+    largest = std::max(largest, parts[p].largest[row]);
   }
-}
-
-void merge(const Partial* parts, int num_parts, int row, int rank, float* out) {
-  float largest = kMasked, total = 0;
-  for (int p = 0; p < num_parts; p++) largest = std::max(largest, parts[p].largest[row]);
-  std::fill_n(out, rank, 0.0f);
-  for (int p = 0; p < num_parts; p++) {
+  float* into = parts[0].output + int64_t(row) * rank;
+  float total = 0;
+  for (int p = 0; p < merge.num_parts; p++) {
     const float weight = std::exp(parts[p].largest[row] - largest);
+    const float* from = parts[p].output + int64_t(row) * rank;
     total += weight * parts[p].total[row];
-    const float* output = parts[p].output.data() + size_t(row) * rank;
-    for (int k = 0; k < rank; k++) out[k] += weight * output[k];
+    for (int k = 0; k < rank; k++) into[k] = (p ? into[k] : 0.0f) + weight * from[k];
   }
-  for (int k = 0; k < rank; k++) out[k] /= total;
+  parts[0].total[row] = total;
 }
 
-// Few queries: the cache is split over the threads.
-void split_cache(const Query& query, const Cache& cache, const Slots& slots, int seq_len, float* out,
-                 int num_threads) {
-  const int num_rows = query.num_tokens * query.num_heads;
-  std::vector<Partial> parts(num_threads, Partial(0, 0));
-#pragma omp parallel num_threads(num_threads)
+template <class Cell>
+bool attend(const Step& step, const Plan& plan, float* out, int num_threads) {
+  int most_rows = 0;
+  for (const Block& block : plan.blocks) most_rows = std::max(most_rows, block.num_tokens * step.heads);
+  const int64_t part_size = Sums::size(most_rows, step.rank) / 16 * 16;
+  const Floats scratch(plan.num_scratch * part_size);
+  std::atomic<bool> is_right{true};
+#pragma omp parallel num_threads(num_threads) if (num_threads > 1)
   {
-    Partial& part = parts[omp_get_thread_num()];
-    part = Partial(num_rows, query.rank);
-    Tile tile(query.width);
-#pragma omp for schedule(dynamic, 4)
-    for (int first = 0; first < seq_len; first += kTile) {
-      const int count = std::min(kTile, seq_len - first);
-      fold(query, seq_len, 0, query.num_tokens, first, count, tile.load(cache, slots, first, count), part);
+    Worker<Cell> worker(step, most_rows);
+    const Floats own(part_size);
+#pragma omp for schedule(dynamic, 1) nowait
+    for (int p = 0; p < int(plan.parts.size()); p++) {
+      const Part& part = plan.parts[p];
+      const Block& block = plan.blocks[part.block];
+      const int num_rows = block.num_tokens * step.heads;
+      float* memory = part.scratch < 0 ? own.get() : scratch.get() + part.scratch * part_size;
+      const Sums sums(memory, num_rows, step.rank);
+      sums.clear(num_rows);
+      if (!worker.run(block, part, sums)) is_right = false;
+      if (part.scratch < 0) worker.finish(sums, num_rows, out + block.query_row * step.rank);
     }
-#pragma omp for schedule(static)
-    for (int row = 0; row < num_rows; row++)
-      merge(parts.data(), omp_get_num_threads(), row, query.rank, out + size_t(row) * query.rank);
-  }
-}
-
-// Many queries: blocks of them are split over the threads, each block reads the cache it sees.
-void split_queries(const Query& query, const Cache& cache, const Slots& slots, int seq_len,
-                   int block_tokens, float* out, int num_threads) {
-  const int num_blocks = (query.num_tokens + block_tokens - 1) / block_tokens;
-#pragma omp parallel num_threads(num_threads)
-  {
-    Tile tile(query.width);
+    if (!plan.merges.empty()) {
+#pragma omp barrier
 #pragma omp for schedule(dynamic, 1)
-    for (int block = num_blocks - 1; block >= 0; block--) {  // the longest first
-      const int first_token = block * block_tokens;
-      const int num_tokens = std::min(block_tokens, query.num_tokens - first_token);
-      const int visible = seq_len - query.num_tokens + first_token + num_tokens;
-      const int num_rows = num_tokens * query.num_heads;
-      Partial part(num_rows, query.rank);
-      for (int first = 0; first < visible; first += kTile) {
-        const int count = std::min(kTile, visible - first);
-        fold(query, seq_len, first_token, num_tokens, first, count,
-             tile.load(cache, slots, first, count), part);
+      for (int m = 0; m < int(plan.merges.size()) * most_rows; m++) {
+        const Merge& merge = plan.merges[m / most_rows];
+        const Block& block = plan.blocks[merge.block];
+        const int num_rows = block.num_tokens * step.heads, row = m % most_rows;
+        if (row >= num_rows) continue;
+        merge_row(scratch.get(), part_size, merge, row, num_rows, step.rank);
+        Sums sums = Sums(scratch.get() + merge.scratch * part_size, num_rows, step.rank);
+        sums.total += row;
+        sums.output += int64_t(row) * step.rank;
+        worker.finish(sums, 1, out + (block.query_row + row) * step.rank);
       }
-      float* target = out + size_t(first_token) * query.num_heads * query.rank;
-      for (int row = 0; row < num_rows; row++) merge(&part, 1, row, query.rank, target + size_t(row) * query.rank);
     }
   }
+  return is_right;
 }
 
 }  // namespace
 
-// q [num_tokens, num_heads, width] float32: the sequence's last tokens, causal. cache [*, width]
-// bf16 or float32; slots [seq_len] int32 or int64: the sequence's rows of the cache, in order.
-// out [num_tokens, num_heads, rank] float32. num_heads is even, width a multiple of 8, rank of 32.
-extern "C" __attribute__((visibility("default"))) void kimi_mla_absorbed(
-    const float* q, const void* cache, int is_bf16, const void* slots, int is_int64, int seq_len,
-    int num_tokens, int num_heads, int width, int rank, float scaling, float* out, int num_threads) {
-  const Query query{q, num_tokens, num_heads, width, rank, scaling};
-  const Cache rows{cache, is_bf16 != 0, width};
-  const Slots order{slots, is_int64 != 0};
-  const int block_tokens = std::max(1, kBlockRows / num_heads);
-  if (num_tokens >= block_tokens * num_threads)
-    split_queries(query, rows, order, seq_len, block_tokens, out, num_threads);
-  else
-    split_cache(query, rows, order, seq_len, out, num_threads);
+// query [num_tokens, heads, width] float32: the last query_lens[s] tokens of every sequence s, one
+// sequence after the other, causal; query_lens null: one token each. cache [num_slots, width] bf16
+// or float32. slots [*, slots_stride] int32 or int64: row requests[s] begins with the seq_lens[s]
+// rows of the cache that sequence s has, in order. out [num_tokens, heads, rank] float32.
+// width and rank are multiples of 32. Returns 0, or 1 where a slot is outside the cache.
+extern "C" __attribute__((visibility("default"))) int kimi_mla_absorbed(
+    const float* query, const void* cache, int is_bf16, int64_t num_slots, const void* slots, int is_int64,
+    int64_t slots_stride, const int64_t* requests, const int64_t* seq_lens, const int64_t* query_lens,
+    int batch, int heads, int width, int rank, float scaling, float* out, int num_threads) {
+  Step step{query, cache, num_slots, {slots, is_int64 != 0}, slots_stride, heads, width, rank, 0, scaling};
+  step.tile = std::min(kMaxTile, std::max(8, kTileBytes / (width * (is_bf16 ? 2 : 4)) / 8 * 8));
+  const Plan plan = make_plan(step, requests, seq_lens, query_lens, batch, num_threads);
+  const bool is_right = is_bf16 ? attend<uint16_t>(step, plan, out, num_threads)
+                                : attend<float>(step, plan, out, num_threads);
+  return is_right ? 0 : 1;
 }

@@ -8,6 +8,7 @@ tensors are recognised by name at load and left aside.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +36,10 @@ from torch import Tensor, nn
 
 from ..checkpoint import is_moe_layer
 from ..moe.layer import ExpertParallelInt4MoE
+from ..moe.weights import describe_held_experts, stand_in_for_experts
 from ..weights import load_weights
+
+logger = logging.getLogger(__name__)
 
 
 class KimiMoE(nn.Module):
@@ -58,7 +62,7 @@ class KimiMoE(nn.Module):
             apply_routed_scaling_factor_on_output=False,
             output_format=TopKOutputFormat.STANDARD,
         )
-        self.experts = ExpertParallelInt4MoE(config)
+        self.experts = ExpertParallelInt4MoE(config, layer_id)
         self.shared_experts = DeepseekV2MLP(
             hidden_size=config.hidden_size,
             intermediate_size=config.moe_intermediate_size * config.n_shared_experts,
@@ -281,10 +285,13 @@ class KimiK25ForConditionalGeneration(nn.Module):
         """Load checkpoint tensors by their exact names; the first call must bring all of them."""
         load_weights(self, weights, must_be_complete=not self.is_loaded)
         self.is_loaded = True
+        logger.info("routed experts of this rank: %s", describe_held_experts(self))
         self.post_load_weights()
 
     def post_load_weights(self) -> None:
         """Split kv_b_proj into the two factors of the absorbed form, per head."""
+        if not self.is_loaded:
+            stand_in_for_experts(self)
         for layer in self.model.layers[self.start_layer : self.end_layer]:
             attention = layer.self_attn
             per_head = attention.kv_b_proj.weight.unflatten(

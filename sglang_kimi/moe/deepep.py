@@ -22,23 +22,18 @@ BF16_DISPATCH: Final = {"dispatcher_output_dtype": "bf16"}
 """What a dispatcher is configured with: by default it would quantise the tokens to fp8."""
 
 
-def make_dispatcher(runner_config: Any) -> Any:
-    """Return SGLang's DeepEP dispatcher for a layer, told to send bf16.
+def configure_deepep(dispatcher: Any) -> None:
+    """Tell a layer's DeepEP dispatcher to send bf16; called once, when the layer is loaded.
 
-    runner_config: a MoeRunnerConfig with num_experts (physical, all ranks), num_local_experts,
-    hidden_size, top_k, params_dtype and runner_backend. Raises RuntimeError where normal mode would
-    fail at its first combine, ImportError without DeepEP.
+    Raises RuntimeError where normal mode would fail at its first combine.
     """
-    mode = require("deepep_mode")()
-    if mode.enable_normal() and not require("deep_gemm"):
+    if require("deepep_mode")().enable_normal() and not require("deep_gemm"):
         raise RuntimeError(
             "--moe-a2a-backend deepep: SGLang's combine of normal mode runs only where deep_gemm "
             "is installed and enabled (SGLANG_ENABLE_JIT_DEEPGEMM); install it, or serve with "
             "--deepep-mode low_latency"
         )
-    dispatcher = require("create_moe_dispatcher")(runner_config, None)
     dispatcher.set_quant_config(BF16_DISPATCH)
-    return dispatcher
 
 
 def run_deepep(dispatch_output: Any, experts: AnyInt4Experts) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sglang_kimi.kernels.moe.int4 import moe_int4
-
 from .weights import ExpertWeights
 
 
@@ -23,4 +21,4 @@ class ExpertParallelInt4MoE(ExpertWeights):
             local = topk_ids - self.first_expert
             is_local = (local >= 0) & (local < self.num_local_experts)
             topk_ids = torch.where(is_local, local, -1)
-        return moe_int4(hidden_states, self.packed(), topk_ids, topk_weights)
+        return self.run(hidden_states, topk_ids, topk_weights)

@@ -6,15 +6,12 @@ import itertools
 
 import pytest
 import torch
-from sglang.srt.layers.moe.moe_runner.base import MoeRunnerConfig, register_fused_func
-from sglang.srt.layers.moe.token_dispatcher.standard import StandardDispatchOutput
-from sglang.srt.layers.moe.topk import StandardTopKOutput
+from sglang.srt.layers.moe.moe_runner.base import register_fused_func
 from torch import Tensor
 
 from sglang_kimi.kernels.moe.int4 import Int4Experts, quantize_int4
 from sglang_kimi.kernels.moe.int4_reference import ref_moe_int4
 from sglang_kimi.moe import deepep
-from sglang_kimi.moe.runner import BACKEND, Int4QuantInfo, Int4RunnerCore, runner_backend
 
 from .deepep_double import LowLatencyDouble, NormalDouble, RankTokens
 
@@ -66,9 +63,8 @@ class Ranks:
         return torch.tensor(places, dtype=torch.int32).view(logical.shape)
 
     def run(self, double: NormalDouble | LowLatencyDouble) -> list[Tensor]:
-        core = Int4RunnerCore(MoeRunnerConfig())
         inputs = [
-            core.run_from_dispatch(output, Int4QuantInfo(experts), core.config)
+            deepep.run_deepep(output, experts)
             for output, experts in zip(double.dispatch(), self.experts, strict=True)
         ]
         return double.combine(inputs)
@@ -116,35 +112,10 @@ def test_tokens_that_were_quantised_on_their_way_are_refused() -> None:
         deepep.run_deepep(output._replace(hidden_states_scale=torch.ones(1)), ranks.experts[0])
 
 
-def test_the_standard_dispatch_goes_through_the_same_core() -> None:
-    ranks = Ranks([6, 0, 0, 0], PLACES["each once"])
-    tokens = ranks.tokens[0]
-    core = Int4RunnerCore(MoeRunnerConfig())
-    output = core.run_from_dispatch(
-        StandardDispatchOutput(
-            tokens.hidden_states,
-            None,
-            StandardTopKOutput(tokens.topk_weights, tokens.topk_ids, torch.empty(0)),
-        ),
-        Int4QuantInfo(make_experts(PLACES["each once"])),
-        core.config,
-    )
-    assert output.format.value == "standard"
-    ranks.assert_as_one_rank([output.hidden_states, *ranks.expected[1:]])
-
-
-def test_the_core_is_registered_under_our_name() -> None:
-    assert runner_backend() is runner_backend()
-    assert (
-        runner_backend().value == BACKEND == Int4RunnerCore(MoeRunnerConfig()).runner_backend.value
-    )
-
-
 def test_sglang_still_takes_no_fused_function_of_an_out_of_tree_backend() -> None:
-    # When this fails, DeepEP can go through register_fused_func, and the core's branch can go.
-    runner_backend()
-    with pytest.raises(ValueError, match=BACKEND):
-        register_fused_func("deepep", BACKEND)(lambda *_: None)
+    # When this fails, DeepEP may go through it; now the runner core branches by the format.
+    with pytest.raises(ValueError, match="kimi_int4"):
+        register_fused_func("deepep", "kimi_int4")(lambda *_: None)
 
 
 def test_normal_mode_without_deep_gemm_is_refused_before_the_first_request(
@@ -155,7 +126,7 @@ def test_normal_mode_without_deep_gemm_is_refused_before_the_first_request(
     seams = {"deepep_mode": lambda: DeepEPMode.AUTO, "deep_gemm": False}
     monkeypatch.setattr(deepep, "require", seams.__getitem__)
     with pytest.raises(RuntimeError, match=r"deep_gemm.*--deepep-mode low_latency"):
-        deepep.make_dispatcher(MoeRunnerConfig())
+        deepep.configure_deepep(None)
 
 
 def test_the_dispatcher_is_told_to_send_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +139,8 @@ def test_the_dispatcher_is_told_to_send_bf16(monkeypatch: pytest.MonkeyPatch) ->
     seams = {
         "deepep_mode": lambda: DeepEPMode.LOW_LATENCY,
         "deep_gemm": False,
-        "create_moe_dispatcher": lambda config, method: Dispatcher(),
     }
     monkeypatch.setattr(deepep, "require", seams.__getitem__)
-    assert deepep.make_dispatcher(MoeRunnerConfig()).dtype is DispatcherOutputDtype.BF16
+    dispatcher = Dispatcher()
+    deepep.configure_deepep(dispatcher)
+    assert dispatcher.dtype is DispatcherOutputDtype.BF16
