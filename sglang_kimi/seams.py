@@ -727,6 +727,38 @@ CHAT_SEAMS = {
 _HOST_MOE = "sglang.srt.layers.moe"
 _DEEPEP = "sglang_kimi/moe/deepep.py"
 
+_MARLIN = "sglang_kimi/moe/marlin.py"
+
+MARLIN_SEAMS = {
+    "marlin_moe": Seam(
+        f"{_HOST_MOE}.fused_moe_triton.fused_marlin_moe.fused_marlin_moe",
+        (
+            *("hidden_states", "w1", "w2", "w1_scale", "w2_scale", "gating_output"),
+            *("topk_weights", "topk_ids"),
+        ),
+        _MARLIN,
+        "SGLang's own method around it refuses float32 and knows the in-tree layer only",
+    ),
+    "marlin_repack": Seam(
+        "sglang.srt.hardware_backend.gpu.quantization.gptq_kernels.gptq_marlin_moe_repack",
+        ("b_q_weight", "perm", "size_k", "size_n", "num_bits"),
+        _MARLIN,
+        "Marlin's weights have a layout of their own",
+    ),
+    "marlin_scales": Seam(
+        "sglang.srt.layers.quantization.marlin_utils.marlin_moe_permute_scales",
+        ("s", "size_k", "size_n", "group_size"),
+        _MARLIN,
+        "and so have its scales",
+    ),
+    "marlin_workspace": Seam(
+        "sglang.srt.layers.quantization.marlin_utils.marlin_make_workspace",
+        ("device", "max_blocks_per_sm"),
+        _MARLIN,
+        "the kernel's locks, as many as SGLang gives it",
+    ),
+}
+
 DEEPEP_SEAMS = {
     "deepep_mode": Seam(
         f"{_HOST_MOE}.utils.get_deepep_mode",
@@ -774,6 +806,7 @@ SEAMS: dict[str, Seam] = {
     **GPU_SEAMS,
     **MODEL_SEAMS,
     **MOE_SEAMS,
+    **MARLIN_SEAMS,
     **DEEPEP_SEAMS,
     **CHAT_SEAMS,
     **SCRIPT_SEAMS,
