@@ -13,7 +13,14 @@ from typing import Final
 
 FOLDER: Final = Path(__file__).resolve().parent
 SOURCES: Final = ("int4_experts.cpp", "linear.cpp", "mla.cpp")
-_HEADERS: Final = ("simd.h", "lanes.h", "int4_rows.h", "int4_tiles.h", "mla_tiles.h")
+_HEADERS: Final = (
+    "simd.h",
+    "lanes.h",
+    "int4_rows.h",
+    "int4_tiles.h",
+    "mla_tiles.h",
+    "mla_blocks.h",
+)
 _FLAGS: Final = (
     *("-O3", "-march=x86-64-v3", "-std=c++17", "-fopenmp", "-fPIC", "-shared"),
     *("-fvisibility=hidden", "-Wall", "-Wextra"),
