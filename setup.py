@@ -18,10 +18,12 @@ class BuildWithKernels(build_py):
         super().run()
         if self.editable_mode:
             return  # the sources are in reach, and change
-        try:
-            NATIVE["compile_library"](Path(self.build_lib) / "sglang_kimi" / "kernels" / "native")
-        except NATIVE["BuildError"] as error:
-            print(f"warning: the wheel has no compiled CPU kernels: {error}", file=sys.stderr)
+        folder = Path(self.build_lib) / "sglang_kimi" / "kernels" / "native"
+        for variant in NATIVE["VARIANTS"]:
+            try:
+                NATIVE["compile_library"](folder, variant)
+            except NATIVE["BuildError"] as error:
+                print(f"warning: the wheel has no {variant} CPU kernels: {error}", file=sys.stderr)
 
 
 class PlatformWheel(bdist_wheel):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from .int4_experts import Int4Experts
-from .int4_format import NIBBLES_PER_WORD, dequantize_int4
+from .int4_experts import AnyInt4Experts, Int4Experts
+from .int4_format import dequantize_int4
 
 # Up to this many weights of all pairs together are expanded at once (4 MiB of float32): a decode
 # step of a small model takes one pass instead of one per expert. Beyond it, experts that several
@@ -20,10 +20,13 @@ from .int4_format import NIBBLES_PER_WORD, dequantize_int4
 MAX_GATHERED_WEIGHTS: Final = 1 << 20
 
 
-def ref_moe_int4(x: Tensor, experts: Int4Experts, topk_ids: Tensor, topk_weights: Tensor) -> Tensor:
+def ref_moe_int4(
+    x: Tensor, experts: AnyInt4Experts, topk_ids: Tensor, topk_weights: Tensor
+) -> Tensor:
     """Compute `moe_int4`; the same arguments, result and errors."""
-    weights_per_expert = NIBBLES_PER_WORD * (experts.w13[:1].numel() + experts.w2[:1].numel())
-    if topk_ids.numel() * weights_per_expert <= MAX_GATHERED_WEIGHTS:
+    weights_per_expert = 3 * experts.hidden_size * experts.moe_intermediate_size
+    is_little = topk_ids.numel() * weights_per_expert <= MAX_GATHERED_WEIGHTS
+    if is_little and isinstance(experts, Int4Experts):
         out = _run_all_pairs(x.float(), experts, topk_ids, topk_weights)
     else:
         out = _run_expert_by_expert(x.float(), experts, topk_ids, topk_weights)
@@ -49,7 +52,7 @@ def _run_all_pairs(
 
 
 def _run_expert_by_expert(
-    x: Tensor, experts: Int4Experts, topk_ids: Tensor, topk_weights: Tensor
+    x: Tensor, experts: AnyInt4Experts, topk_ids: Tensor, topk_weights: Tensor
 ) -> Tensor:
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
@@ -61,11 +64,11 @@ def _run_expert_by_expert(
         if expert_id < 0:
             continue
         token_ids, slots = (topk_ids == expert_id).nonzero(as_tuple=True)
-        w13 = dequantize_int4(experts.w13[expert_id], experts.w13_scale[expert_id])
-        gate, up = (x[token_ids] @ w13.T).chunk(2, dim=-1)
-        del w13  # at most one expert's matrix at a time
-        w2 = dequantize_int4(experts.w2[expert_id], experts.w2_scale[expert_id])
-        outputs = (silu(gate) * up) @ w2.T  # [num_pairs_of_expert, hidden_size]
+        expert, tokens = experts.one(expert_id), x[token_ids]
+        gate = tokens @ dequantize_int4(expert.gate, expert.gate_scale).T
+        up = tokens @ dequantize_int4(expert.up, expert.up_scale).T
+        down = dequantize_int4(expert.down, expert.down_scale)
+        outputs = (silu(gate) * up) @ down.T  # [num_pairs_of_expert, hidden_size]
         weights = topk_weights[token_ids, slots].float().unsqueeze(-1)
         out.index_add_(0, token_ids, outputs * weights)
     return out

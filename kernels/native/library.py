@@ -1,8 +1,9 @@
 """The compiled kernels of this machine, or the reason why there are none.
 
-Looked for beside the sources (a wheel brings it), then in the user's cache, else compiled there.
-`SGLANG_KIMI_CPU_KERNELS` decides: `auto` (the default) falls back to plain torch with a warning,
-`native` makes a missing library an error, `torch` never looks for it.
+Looked for beside the sources (a wheel brings them), then in the user's cache, else compiled there;
+checked against plain torch before use. `SGLANG_KIMI_CPU_KERNELS` decides: `auto` (the default)
+takes AVX-512 with VNNI, else AVX2, else plain torch with a warning; `native` makes that last step
+an error; `avx512` and `avx2` allow nothing else; `torch` never looks for a library.
 """
 
 import ctypes
@@ -13,13 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from .build import FOLDER, BuildError, compile_library, library_name
+from .build import FOLDER, VARIANTS, BuildError, compile_library, library_name
 
 logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "SGLANG_KIMI_CPU_KERNELS"
-CHOICES: Final = ("auto", "native", "torch")
-_NEEDED_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
+CHOICES: Final = ("auto", *VARIANTS, "native", "torch")
+_AVX2_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
+_NEEDED_FLAGS: Final = {
+    "avx2": _AVX2_FLAGS,
+    "avx512": _AVX2_FLAGS
+    | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"},
+}
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
 _LONG: Final = ctypes.c_int64
@@ -28,7 +34,7 @@ _SIGNATURES: Final = {
         *(_POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _LONG),
         *[_INT] * 5,
     ],
-    "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 5, _INT],
+    "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 7, _INT],
     "kimi_mla_absorbed": [
         *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
         *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
@@ -37,14 +43,15 @@ _SIGNATURES: Final = {
         *(*(_POINTER, _LONG, _LONG) * 3, _POINTER, _POINTER, *[_INT] * 4, _FLOAT, _POINTER, _INT),
     ],
 }
-_WITH_STATUS: Final = frozenset(("kimi_mla_absorbed",))  # these return 0 where all went well
+_WITH_STATUS: Final = frozenset(("kimi_moe_int4", "kimi_mla_absorbed"))  # these return an int
 
 
 @cache
 def native_library() -> ctypes.CDLL | None:
     """Return the library, None where plain torch does the work; chosen once, said in the log.
 
-    Raises ValueError for a wrong value of the variable, RuntimeError where `native` can't be.
+    Raises ValueError for a wrong value of the variable, RuntimeError where what it asks for can't
+    be.
     """
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in CHOICES:
@@ -52,33 +59,32 @@ def native_library() -> ctypes.CDLL | None:
     if choice == "torch":
         logger.info("CPU kernels: plain torch, as %s says", VARIABLE)
         return None
-    try:
-        path = _find_or_compile()
-        library = _load(path)
-    except (BuildError, OSError) as error:
-        if choice == "native":
-            raise RuntimeError(f"{VARIABLE}=native: {error}") from error
-        logger.warning("CPU kernels: plain torch, many times slower; %s", error)
-        return None
-    logger.info("CPU kernels: %s", path)
-    return library
+    reasons = []
+    for variant in [choice] if choice in VARIANTS else VARIANTS:
+        if missing := _missing_instructions(variant):
+            reasons.append(f"{variant}: {missing}")
+            continue
+        try:
+            library = _checked(_find_or_compile(variant))
+        except (BuildError, OSError, RuntimeError) as error:
+            logger.warning("CPU kernels: no %s, which this CPU could run; %s", variant, error)
+            reasons.append(f"{variant}: {error}")
+            continue
+        why = f"{VARIABLE}={choice}; " + ("; ".join(reasons) or "the first choice")
+        logger.info("CPU kernels: %s (%s)", library._name, why)
+        return library
+    if choice != "auto":
+        raise RuntimeError(f"{VARIABLE}={choice}: {'; '.join(reasons)}")
+    logger.warning("CPU kernels: plain torch, many times slower; %s", "; ".join(reasons))
+    return None
 
 
-def _find_or_compile() -> Path:
-    _check_cpu()
-    name = library_name()
-    cached = _cache_folder()
-    for folder in (FOLDER, cached):
-        if (folder / name).is_file():
-            return folder / name
-    logger.info("CPU kernels: compiling (once, some seconds)")
-    return compile_library(cached)
-
-
-def _check_cpu() -> None:
-    missing = _NEEDED_FLAGS - _cpu_flags()
-    if platform.machine() != "x86_64" or missing:
-        raise BuildError(f"this CPU ({platform.machine()}) lacks {', '.join(sorted(missing))}")
+def _missing_instructions(variant: str) -> str:
+    """Say what this CPU lacks, empty where it lacks nothing."""
+    missing = _NEEDED_FLAGS[variant] - _cpu_flags()
+    if platform.machine() == "x86_64" and not missing:
+        return ""
+    return f"this CPU ({platform.machine()}) lacks {', '.join(sorted(missing))}"
 
 
 def _cpu_flags() -> set[str]:
@@ -88,15 +94,28 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
+def _find_or_compile(variant: str) -> Path:
+    name = library_name(variant)
+    cached = _cache_folder()
+    for folder in (FOLDER, cached):
+        if (folder / name).is_file():
+            return folder / name
+    logger.info("CPU kernels: compiling %s (once, some seconds)", variant)
+    return compile_library(cached, variant)
+
+
 def _cache_folder() -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "sglang-kimi" / "kernels"
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _checked(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes = arguments
         function.restype = _INT if name in _WITH_STATUS else None
+    from .self_check import check_library  # it imports kernels, which import this file
+
+    check_library(library)
     return library

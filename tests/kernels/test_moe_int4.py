@@ -13,6 +13,8 @@ from sglang_kimi.kernels.moe.int4 import Int4Experts, moe_int4, pack_int4
 # Largest error over 10 seeds of the shapes below, relative to the largest output: 4.9e-7 (float32
 # accumulation of up to 160 terms) and 3.6e-3 (bf16 result: half an ulp is up to 2^-8 of the value).
 FLOAT32_ERROR = 2e-6
+# The kernel rounds a group's activations to 16 bits: 8e-5 over 10 seeds, at the largest output.
+NATIVE_ERROR = 3e-4
 BF16_ERROR = 5e-3
 
 SHAPES = [  # num_tokens, hidden_size, moe_intermediate_size, num_local_experts, top_k
@@ -96,7 +98,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> floa
     """Run a test through the kernel or either way of the reference; return its float32 error."""
     if request.param == "native":
         request.getfixturevalue("with_kernels")
-        return FLOAT32_ERROR
+        return NATIVE_ERROR
     monkeypatch.setattr(int4, "native_library", lambda: None)
     limit = 1 << 40 if request.param == "all pairs at once" else -1
     monkeypatch.setattr(int4_reference, "MAX_GATHERED_WEIGHTS", limit)

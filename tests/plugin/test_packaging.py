@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sglang_kimi.kernels.native.build import library_name
+from sglang_kimi.kernels.native.build import VARIANTS, library_name
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,8 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(dist: Path)
     compiled = {name for name in ours if name.endswith(".so")}
     assert ours - compiled == source_files()
     if shutil.which("g++"):
-        assert compiled == {f"sglang_kimi/kernels/native/{library_name()}"}
+        folder = "sglang_kimi/kernels/native"
+        assert compiled == {f"{folder}/{library_name(variant)}" for variant in VARIANTS}
 
 
 def test_the_wheel_brings_one_top_level_name_the_licence_and_the_entry_points(dist: Path) -> None:
@@ -98,6 +99,7 @@ def test_the_wheel_brings_one_top_level_name_the_licence_and_the_entry_points(di
     for line in (
         "kimi_cpu = sglang_kimi.plugin:platform",
         "kimi_cpu = sglang_kimi.plugin:register_cpu",
+        "kimi_gpu = sglang_kimi.plugin:register_gpu",
         "kimi_model = sglang_kimi.plugin:register_model",
         "kimi_chat = sglang_kimi.plugin:register_chat",
         "sglang-kimi = sglang_kimi.launch.cli:main",

@@ -1,8 +1,10 @@
 """A mini checkpoint with random weights for the reference's own tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from sglang_kimi.launch.mini.writer import write_mini_checkpoint
 
@@ -19,3 +21,12 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reference(mini_checkpoint: Path) -> KimiReference:
     return KimiReference(mini_checkpoint)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Small products wait longer for other threads than they take, more so on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
