@@ -18,7 +18,7 @@ from sglang_kimi.launch.server_process import is_port_in_use, server_command, se
 
 MODEL_TYPE = "kimi_k25"
 DEFAULT_PORT = 30000
-PLUGINS = ("kimi_cpu", "kimi_model", "kimi_chat")
+PLUGINS = ("kimi_cpu", "kimi_gpu", "kimi_model", "kimi_chat")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

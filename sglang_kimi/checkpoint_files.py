@@ -31,6 +31,13 @@ def is_kimi_checkpoint(directory: str | Path) -> bool:
     return isinstance(config, dict) and ARCHITECTURE in (config.get("architectures") or [])
 
 
+def read_text_config(directory: str | Path) -> dict[str, Any]:
+    """Return the language model's part of config.json."""
+    config: dict[str, Any] = json.loads((Path(directory) / "config.json").read_text())
+    text_config: dict[str, Any] = config.get("text_config", config)
+    return text_config
+
+
 def check_checkpoint(directory: str | Path) -> None:
     """Compare every shard's header with the tensors that config.json calls for.
 
@@ -38,8 +45,7 @@ def check_checkpoint(directory: str | Path) -> None:
     for a config.json that calls for no tensors.
     """
     folder = Path(directory)
-    config = json.loads((folder / "config.json").read_text())
-    expected = text_tensors(config.get("text_config", config))
+    expected = text_tensors(read_text_config(folder))
     found: dict[str, str] = {}
     for shard in shard_files(folder):
         for name, entry in read_header(shard).items():

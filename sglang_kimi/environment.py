@@ -29,6 +29,9 @@ MAX_THINKING_TOKENS: Final = "SGLANG_KIMI_MAX_THINKING_TOKENS"
 REASONING_EFFORT: Final = "SGLANG_KIMI_REASONING_EFFORT"
 """What an effort limits the thinking to, as `low=1024,medium=8192`; unset: nothing."""
 
+CPU_EXPERT_LAYERS: Final = "SGLANG_KIMI_CPU_EXPERT_LAYERS"
+"""Layers whose routed experts stay on the CPU beside a GPU, as `3-60` or `1,5,30-60`."""
+
 TOOL_GRAMMARS: Final[tuple[str, ...]] = get_args(ToolGrammar)
 
 _DEFAULT_LEDGER_BYTES: Final = 256 * 1024 * 1024
@@ -80,6 +83,24 @@ def reasoning_efforts() -> Mapping[str, int]:
             raise ValueError(f"{REASONING_EFFORT}: want {want}, got {text!r}")
         efforts[name] = int(number)
     return efforts
+
+
+def cpu_expert_layers() -> frozenset[int]:
+    """Return the layers whose experts stay on the CPU; ValueError if it is no list of ranges."""
+    text = os.environ.get(CPU_EXPERT_LAYERS, "").strip()
+    layers: set[int] = set()
+    for entry in text.split(",") if text else ():
+        first, dash, last = (part.strip() for part in entry.partition("-"))
+        bounds = (first, last if dash else first)
+        if not all(bound.isascii() and bound.isdigit() and len(bound) < 5 for bound in bounds):
+            raise ValueError(
+                f"{CPU_EXPERT_LAYERS}: want layers and ranges of them, such as 1,5,30-60, "
+                f"got {text!r}"
+            )
+        if int(bounds[0]) > int(bounds[1]):
+            raise ValueError(f"{CPU_EXPERT_LAYERS}: {entry.strip()} ends before it begins")
+        layers.update(range(int(bounds[0]), int(bounds[1]) + 1))
+    return frozenset(layers)
 
 
 def _whole_number(name: str, default: int, want: str) -> int:

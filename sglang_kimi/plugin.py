@@ -21,6 +21,13 @@ def register_cpu() -> None:
     _register_or_stop("kimi_cpu", register)
 
 
+def register_gpu() -> None:
+    """Register what runs on NVIDIA GPUs when asked for (entry point `kimi_gpu`)."""
+    from .gpu.register import register
+
+    _register_or_stop("kimi_gpu", register)
+
+
 def register_model() -> None:
     """Register config, tokenizer and model (entry point `kimi_model`)."""
     from .register_model import register

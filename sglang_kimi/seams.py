@@ -65,14 +65,22 @@ def hook(name: str, function: Callable[..., Any], kind: HookKind) -> None:
     HookRegistry.register(SEAMS[name].target, function, HookType(kind))
 
 
+def substitute(name: str, value: Any) -> None:
+    """Put `value` in the place of the seam `name`, checked first; for what is looked up late."""
+    resolve(SEAMS[name])
+    owner, _, attribute = SEAMS[name].target.rpartition(".")
+    setattr(pkgutil.resolve_name(owner), attribute, value)
+
+
 _CPU = "sglang_kimi/cpu"
+_MOE = "sglang_kimi/moe"
 _MODEL = "sglang_kimi/models"
 
 CPU_SEAMS = {
     "mla_forward_method": Seam(
         "sglang.srt.models.deepseek_common.attention_backend_handler.AttentionBackendRegistry.register",
         ("backend_name", "handler_func"),
-        f"{_CPU}/attention.py",
+        "sglang_kimi/cpu/attention.py, sglang_kimi/gpu/attention.py",
         "the absorbed MLA form is chosen per attention backend name; ours must be named there",
     ),
     "attention_backends_table": Seam(
@@ -80,6 +88,78 @@ CPU_SEAMS = {
         (),
         f"{_CPU}/attention.py",
         "the name torch_native switches graphs off in many places; ours stands behind it",
+    ),
+    "batch_is_cpu": Seam(
+        "sglang.srt.model_executor.forward_batch_info._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "padding a batch of DP attention pins memory, which needs a CUDA driver",
+    ),
+    "collectives_are_cpu": Seam(
+        "sglang.srt.distributed.parallel_state._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "gathering and scattering go to custom ops that have no CPU form",
+    ),
+    "dp_copy": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_func",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "rows are copied by a Triton kernel unless the CPU engine runs",
+    ),
+    "dp_copy_cpu": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_cpu",
+        ("dst", "src", "dim", "offset", "sz", "offset_src"),
+        f"{_CPU}/data_parallel.py",
+        "the torch form of the same copy",
+    ),
+    "reduce_scatterv": Seam(
+        "sglang.srt.distributed.parallel_state.GroupCoordinator.reduce_scatterv",
+        ("self", "input_", "output", "sizes"),
+        f"{_CPU}/data_parallel.py",
+        "the sum that leaves each rank its rows is NCCL only",
+    ),
+}
+
+_GPU = "sglang_kimi/gpu"
+_BACKEND = "sglang.srt.layers.attention.base_attn_backend.AttentionBackend"
+
+GPU_SEAMS = {
+    "attention_backend_choices": Seam(
+        "sglang.srt.arg_groups.choices.add_attention_backend_choices",
+        (),
+        f"{_GPU}/register.py",
+        "the command line checks --attention-backend against a list",
+    ),
+    "register_attention_backend": Seam(
+        "sglang.srt.layers.attention.attention_registry.register_attention_backend",
+        ("name",),
+        f"{_GPU}/register.py",
+        "the official way in for an attention backend",
+    ),
+    "plan_step": Seam(
+        f"{_BACKEND}.init_forward_metadata",
+        ("self", "forward_batch"),
+        f"{_GPU}/attention.py",
+        "called once a step without a graph; our wrapper plans there",
+    ),
+    "plan_graph_step": Seam(
+        f"{_BACKEND}.init_forward_metadata_out_graph",
+        ("self", "forward_batch", "in_capture"),
+        f"{_GPU}/attention.py",
+        "called before a graph is captured or replayed; our wrapper plans in place there",
+    ),
+    "allocate_graph_state": Seam(
+        f"{_BACKEND}.init_cuda_graph_state",
+        ("self", "max_bs", "max_num_tokens"),
+        f"{_GPU}/attention.py",
+        "the index buffers of all captured batch sizes are allocated there",
+    ),
+    "write_location": Seam(
+        "sglang.srt.mem_cache.memory_pool.KVWriteLoc.for_batch",
+        ("forward_batch",),
+        f"{_GPU}/attention.py",
+        "a step's latents are written to the batch's slots",
     ),
 }
 
@@ -120,11 +200,94 @@ MODEL_SEAMS = {
         f"{_MODEL}/kimi_k27.py",
         "residuals, norms and all traffic between ranks are declared as stages",
     ),
+    "weights_iterator": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._get_weights_iterator",
+        ("self", "source"),
+        "sglang_kimi/mapped_loading.py",
+        "experts on the CPU stay in their files; SGLang hands out no mapping that we can tell",
+    ),
+    "weight_files": Seam(
+        "sglang.srt.model_loader.loader.DefaultModelLoader._prepare_weights",
+        ("self", "model_name_or_path", "revision", "fall_back_to_pt", "allow_patterns_overrides"),
+        "sglang_kimi/mapped_loading.py",
+        "it finds, downloads and filters the files; we only open them ourselves",
+    ),
     "launch": Seam(
         "sglang.srt.entrypoints.engine.Engine._launch_subprocesses",
         ("server_args", "init_tokenizer_manager_func"),
         "sglang_kimi/register_model.py",
         "a broken checkpoint is refused before any process starts, in one line",
+    ),
+}
+
+_FUSED_MOE = "sglang.srt.layers.moe.fused_moe_triton.layer"
+
+MOE_SEAMS = {
+    "moe_layer": Seam(
+        f"{_FUSED_MOE}.FusedMoE.__init__",
+        ("self", "num_experts", "hidden_size", "intermediate_size", "layer_id", "top_k"),
+        f"{_MOE}/layer.py",
+        "our experts run between its dispatchers, so that all of SGLang's work for them",
+    ),
+    "moe_dispatcher": Seam(
+        f"{_FUSED_MOE}.create_moe_dispatcher",
+        ("moe_runner_config", "quant_method"),
+        f"{_MOE}/dispatcher.py",
+        "it knows no dispatcher for the backend `customized`, which its own list names",
+    ),
+    "moe_quant_method": Seam(
+        "sglang.srt.layers.quantization.base_config.FusedMoEMethodBase.create_weights",
+        ("self", "layer", "num_experts", "hidden_size", "intermediate_size_per_partition"),
+        f"{_MOE}/runner.py",
+        "our weights and kernels stand behind a method of our own",
+    ),
+    "moe_runner_core": Seam(
+        "sglang.srt.layers.moe.moe_runner.runner.register_moe_runner_core",
+        ("backend_name", "factory"),
+        f"{_MOE}/runner.py",
+        "our kernels have a runner name, which no flag needs to give",
+    ),
+    "moe_run_from_dispatch": Seam(
+        "sglang.srt.layers.moe.moe_runner.base.DispatchMoeRunnerCore.run_from_dispatch",
+        ("self", "dispatch_output", "quant_info", "runner_config", "hooks"),
+        f"{_MOE}/runner.py",
+        "our runner takes what any dispatcher delivers",
+    ),
+    "moe_rows_stay_local": Seam(
+        "sglang.srt.layers.moe.utils.is_moe_input_scattered_across_dp_ranks",
+        (),
+        f"{_MODEL}/kimi_k27.py",
+        "the boundaries ask it, and the shared expert must agree with them",
+    ),
+    "moe_empty_topk": Seam(
+        "sglang.srt.layers.moe.topk.TopK.empty_topk_output",
+        ("self", "device"),
+        f"{_MODEL}/kimi_k27.py",
+        "a rank without tokens still takes part in the experts' exchange",
+    ),
+    "expert_location": Seam(
+        "sglang.srt.eplb.expert_location.get_global_expert_location_metadata",
+        (),
+        f"{_MOE}/expert_location.py",
+        "which copies of which experts a rank holds, with redundant ones",
+    ),
+    "expert_recorder": Seam(
+        "sglang.srt.eplb.expert_distribution.ExpertDistributionRecorder.with_current_layer",
+        ("self", "layer_idx"),
+        f"{_MODEL}/kimi_k27.py",
+        "the balancing counts which experts each layer chooses, and must be told the layer",
+    ),
+    "expert_updater": Seam(
+        "sglang.srt.eplb.expert_location_updater.ExpertLocationUpdater.update",
+        ("self", "routed_experts_weights_of_layer", "new_expert_location_metadata"),
+        f"{_MODEL}/kimi_k27.py",
+        "the balancing exchanges rows of our stacked tensors in place",
+    ),
+    "command_line": Seam(
+        "sglang.srt.server_args.ServerArgs.add_cli_args",
+        ("parser",),
+        f"{_MOE}/register.py",
+        "--moe-a2a-backend does not offer `customized`, which the backends' list has",
     ),
 }
 
@@ -573,6 +736,74 @@ CHAT_SEAMS = {
     ),
 }
 
+_HOST_MOE = "sglang.srt.layers.moe"
+_DEEPEP = "sglang_kimi/moe/deepep.py"
+
+_MARLIN = "sglang_kimi/moe/marlin.py"
+
+MARLIN_SEAMS = {
+    "marlin_moe": Seam(
+        f"{_HOST_MOE}.fused_moe_triton.fused_marlin_moe.fused_marlin_moe",
+        (
+            *("hidden_states", "w1", "w2", "w1_scale", "w2_scale", "gating_output"),
+            *("topk_weights", "topk_ids"),
+        ),
+        _MARLIN,
+        "SGLang's own method around it refuses float32 and knows the in-tree layer only",
+    ),
+    "marlin_repack": Seam(
+        "sglang.srt.hardware_backend.gpu.quantization.gptq_kernels.gptq_marlin_moe_repack",
+        ("b_q_weight", "perm", "size_k", "size_n", "num_bits"),
+        _MARLIN,
+        "Marlin's weights have a layout of their own",
+    ),
+    "marlin_scales": Seam(
+        "sglang.srt.layers.quantization.marlin_utils.marlin_moe_permute_scales",
+        ("s", "size_k", "size_n", "group_size"),
+        _MARLIN,
+        "and so have its scales",
+    ),
+    "marlin_workspace": Seam(
+        "sglang.srt.layers.quantization.marlin_utils.marlin_make_workspace",
+        ("device", "max_blocks_per_sm"),
+        _MARLIN,
+        "the kernel's locks, as many as SGLang gives it",
+    ),
+}
+
+DEEPEP_SEAMS = {
+    "deepep_mode": Seam(
+        f"{_HOST_MOE}.utils.get_deepep_mode",
+        (),
+        _DEEPEP,
+        "normal mode has a condition of its own, see deep_gemm",
+    ),
+    "deep_gemm": Seam(
+        "sglang.srt.layers.deep_gemm_wrapper.ENABLE_JIT_DEEPGEMM",
+        (),
+        _DEEPEP,
+        "without it the combine of normal mode raises NotImplementedError at the first request",
+    ),
+    "dispatcher_quant_config": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPDispatcher.set_quant_config",
+        ("self", "quant_config"),
+        _DEEPEP,
+        "the dispatcher quantises tokens to fp8 unless it is told that its experts take bf16",
+    ),
+    "deepep_normal_input": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPNormalCombineInput",
+        ("hidden_states", "topk_ids", "topk_weights"),
+        _DEEPEP,
+        "what the combine of normal mode takes",
+    ),
+    "deepep_low_latency_input": Seam(
+        f"{_HOST_MOE}.token_dispatcher.deepep.DeepEPLLCombineInput",
+        ("hidden_states", "topk_ids", "topk_weights"),
+        _DEEPEP,
+        "what the combine of low latency takes",
+    ),
+}
+
 SCRIPT_SEAMS = {
     "prefilled_ids": Seam(
         "sglang.srt.managers.schedule_batch.Req.get_fill_ids",
@@ -582,4 +813,13 @@ SCRIPT_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS, **SCRIPT_SEAMS}
+SEAMS: dict[str, Seam] = {
+    **CPU_SEAMS,
+    **GPU_SEAMS,
+    **MODEL_SEAMS,
+    **MOE_SEAMS,
+    **MARLIN_SEAMS,
+    **DEEPEP_SEAMS,
+    **CHAT_SEAMS,
+    **SCRIPT_SEAMS,
+}

@@ -1,9 +1,13 @@
 """Fixtures that every test folder may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from sglang_kimi.launch.bench.workshop import OURS
+from sglang_kimi.launch.server_process import ServerProcess
 
 # Tests say what is right, not how fast: a busy machine must not fail them.
 settings.register_profile("sglang-kimi", deadline=None)
@@ -29,3 +33,33 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini") / "kimi-mini"
     write_mini_checkpoint(folder, seed=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def started_server(
+    mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """Start `python -m sglang.launch_server --model-path MINI --device cpu`, nothing else set."""
+    log_path = tmp_path_factory.mktemp("server") / "server.log"
+    with ServerProcess(mini_checkpoint, ["--device", "cpu"], log_path=log_path) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def started_scripted_server(
+    mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """Start a server whose model says what a request tells it to, with metrics."""
+    log_path = tmp_path_factory.mktemp("scripted") / "server.log"
+    flags = ["--device", "cpu", *OURS.flags]
+    with ServerProcess(mini_checkpoint, flags, log_path=log_path) as process:
+        yield process
+
+
+@pytest.fixture(autouse=True, scope="session")
+def servers_under_way(request: pytest.FixtureRequest) -> None:
+    """Start the servers that a test of this run needs: they come up beside the unit tests."""
+    needed = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in ("started_server", "started_scripted_server"):
+        if name in needed:
+            request.getfixturevalue(name)

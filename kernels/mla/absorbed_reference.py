@@ -21,12 +21,9 @@ def ref_mla_absorbed(
     slots:    [seq_len] int, the sequence's rows of kv_cache in order, its own tokens included.
 
     Returns [num_tokens, num_heads, kv_lora_rank] in query's dtype; the sums run in float32.
-    Raises ValueError if the sequence is shorter than its query.
     """
     num_tokens, num_heads, width = query.shape
     seq_len = slots.shape[0]
-    if seq_len < num_tokens:
-        raise ValueError(f"slots: want at least {num_tokens} (query's tokens), got {seq_len}")
     keys = kv_cache[slots].float()  # [seq_len, kv_lora_rank + qk_rope_head_dim]
     values = keys[:, :kv_lora_rank]
     output = query.new_empty(num_tokens, num_heads, kv_lora_rank)
@@ -42,6 +39,76 @@ def ref_mla_absorbed(
             -1, num_heads, kv_lora_rank
         )
     return output
+
+
+def ref_mla_absorbed_batch(
+    query: Tensor,
+    kv_cache: Tensor,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    query_lens: Tensor | None,
+    *,
+    scaling: float,
+    kv_lora_rank: int,
+) -> Tensor:
+    """Compute `absorbed.mla_absorbed_batch` sequence by sequence; the same arguments and result."""
+    counts = [1] * seq_lens.shape[0] if query_lens is None else query_lens.tolist()
+    output = query.new_empty(*query.shape[:2], kv_lora_rank)
+    start = 0
+    for row, seq_len, count in zip(
+        req_pool_indices.tolist(), seq_lens.tolist(), counts, strict=True
+    ):
+        output[start : start + count] = ref_mla_absorbed(
+            query[start : start + count],
+            kv_cache,
+            req_to_token[row, :seq_len],
+            scaling=scaling,
+            kv_lora_rank=kv_lora_rank,
+        )
+        start += count
+    return output
+
+
+def check_batch(
+    query: Tensor,
+    kv_cache: Tensor,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    query_lens: Tensor | None,
+) -> int:
+    """Return how many of query's tokens are of sequences, the rest being padding.
+
+    Raises ValueError unless the arguments of `absorbed.mla_absorbed_batch` fit each other. On a GPU
+    only shapes are looked at, and no padding is expected: reading lengths would stall it.
+    """
+    if query.dim() != 3 or kv_cache.dim() != 2 or kv_cache.shape[1] != query.shape[2]:
+        want = "want query [num_tokens, num_heads, width], kv_cache [num_slots, width]"
+        raise ValueError(f"{want}, got {[*query.shape]} and {[*kv_cache.shape]}")
+    batch = seq_lens.shape[0]
+    if req_pool_indices.shape != (batch,):
+        raise ValueError(
+            f"req_pool_indices: want [{batch}] as seq_lens, got {[*req_pool_indices.shape]}"
+        )
+    if query_lens is not None and query_lens.shape != (batch,):
+        raise ValueError(f"query_lens: want [{batch}] as seq_lens, got {[*query_lens.shape]}")
+    if not query.is_cpu:
+        return query.shape[0]
+    counts = [1] * batch if query_lens is None else query_lens.tolist()
+    if sum(counts) > query.shape[0]:
+        raise ValueError(f"query: want {sum(counts)} tokens as query_lens, got {query.shape[0]}")
+    num_requests, context_len = req_to_token.shape
+    for row, seq_len, count in zip(
+        req_pool_indices.tolist(), seq_lens.tolist(), counts, strict=True
+    ):
+        if not max(0, count) <= seq_len <= context_len:
+            raise ValueError(
+                f"seq_lens: want {count} (its query's tokens) to {context_len}, got {seq_len}"
+            )
+        if not 0 <= row < num_requests:
+            raise ValueError(f"req_pool_indices: want 0..{num_requests - 1}, got {row}")
+    return sum(counts)
 
 
 def mask_future_(scores: Tensor, first_position: int) -> None:

@@ -1,6 +1,7 @@
 """Routed INT4 experts: the one call that the model makes, and the one place that picks a backend.
 
-On the CPU our C++ kernel where it runs (see `native.library`), else plain torch on any device.
+On the CPU our C++ kernel where it runs (see `native.library`), on a GPU our Triton kernels (see
+`int4_gpu`), else plain torch on any device.
 """
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from ..native.library import native_library
 from .int4_experts import AnyInt4Experts, Int4Experts, SeparateInt4Experts
 from .int4_format import GROUP_SIZE, dequantize_int4, pack_int4, quantize_int4, unpack_int4
+from .int4_gpu import uses_triton
 from .int4_native import can_run, native_moe_int4
 from .int4_reference import ref_moe_int4
 
@@ -44,6 +46,10 @@ def moe_int4(x: Tensor, experts: AnyInt4Experts, topk_ids: Tensor, topk_weights:
     _check_arguments(x, experts, topk_ids, topk_weights)
     if x.shape[0] == 0:
         return torch.zeros_like(x)
+    if uses_triton(experts, x):
+        from .int4_triton import triton_moe_int4
+
+        return triton_moe_int4(x, experts, topk_ids, topk_weights)
     if can_run(x, experts) and (library := native_library()):
         return native_moe_int4(library, x, experts, topk_ids, topk_weights)
     return ref_moe_int4(x, experts, topk_ids, topk_weights)

@@ -35,9 +35,15 @@ _SIGNATURES: Final = {
         *[_INT] * 5,
     ],
     "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 7, _INT],
-    "kimi_mla_absorbed": [*[_POINTER] * 2, _INT, _POINTER, *[_INT] * 6, _FLOAT, _POINTER, _INT],
+    "kimi_mla_absorbed": [
+        *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
+        *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
+    ],
+    "kimi_mla_expanded": [
+        *(*(_POINTER, _LONG, _LONG) * 3, _POINTER, _POINTER, *[_INT] * 4, _FLOAT, _POINTER, _INT),
+    ],
 }
-_WITH_STATUS: Final = frozenset(("kimi_moe_int4",))  # these return an int
+_WITH_STATUS: Final = frozenset(("kimi_moe_int4", "kimi_mla_absorbed"))  # these return an int
 
 
 @cache

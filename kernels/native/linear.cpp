@@ -6,8 +6,6 @@
 // weight rows in L2 passes by. One form serves one row (bound by reading) and many (by arithmetic).
 #include <omp.h>
 
-#include <vector>
-
 #include "lanes.h"
 
 namespace {
@@ -125,15 +123,13 @@ void multiply_outputs(const float* x, int x_stride, const uint16_t* w, int64_t w
 }
 
 // Rows start..start+count-1 of the weights with every row of x.
-void multiply_range(const Problem& p, int start, int count, std::vector<float>& buffer) {
+void multiply_range(const Problem& p, int start, int count, float* buffer) {
   if (p.rows == 1) {
-    buffer.resize(size_t(p.inputs) + kChunk);
-    reorder(p.x, p.inputs, buffer.data());
+    reorder(p.x, p.inputs, buffer);
     for (int o = start; o < start + count; o++)
-      p.y[o] = multiply_row(buffer.data(), p.w + int64_t(o) * p.inputs, p.inputs);
+      p.y[o] = multiply_row(buffer, p.w + int64_t(o) * p.inputs, p.inputs);
     return;
   }
-  buffer.resize(size_t(kRows) * kDepth);
   const int block = std::max(kOutputs, kBlockBytes / 2 / std::min(kDepth, p.inputs) / kOutputs * kOutputs);
   for (int o = start; o < start + count; o += block) {
     const int outputs = std::min(block, start + count - o);
@@ -143,10 +139,10 @@ void multiply_range(const Problem& p, int start, int count, std::vector<float>& 
       for (int t = 0; t < p.rows; t += kRows) {
         const int rows = std::min(kRows, p.rows - t);
         for (int i = 0; i < rows; i++)
-          reorder(p.x + (t + i) * p.x_row + k, depth, buffer.data() + size_t(i) * kDepth);
+          reorder(p.x + (t + i) * p.x_row + k, depth, buffer + size_t(i) * kDepth);
         float* y = p.y + t * p.y_row + o;
         const auto run = [&](auto multiply) {
-          multiply(buffer.data(), kDepth, w, p.inputs, outputs, depth, y, p.y_row, k == 0);
+          multiply(buffer, kDepth, w, p.inputs, outputs, depth, y, p.y_row, k == 0);
         };
         switch (rows) {
 #ifdef __AVX512F__
@@ -181,13 +177,13 @@ extern "C" __attribute__((visibility("default"))) void kimi_bf16_linear(
   parts = (outputs + range - 1) / range;
 #pragma omp parallel num_threads(num_threads) if (num_threads > 1)
   {
-    std::vector<float> buffer;
+    const Floats buffer(rows == 1 ? int64_t(inputs) + kChunk : int64_t(kRows) * kDepth);
 #pragma omp for schedule(dynamic, 1) nowait
     for (int task = 0; task < batch * parts; task++) {
       const int b = task / parts, start = task % parts * range;
       const Problem problem{x + b * x_batch, w + int64_t(b) * outputs * inputs, y + b * y_batch, rows, inputs,
                             outputs,         x_row, y_row};
-      multiply_range(problem, start, std::min(range, outputs - start), buffer);
+      multiply_range(problem, start, std::min(range, outputs - start), buffer.get());
     }
   }
 }

@@ -7,6 +7,7 @@ from . import (
     cost_part,
     injection_part,
     kernels_command,
+    layer_command,
     ledger_command,
     loops_part,
     pages_part,
@@ -44,6 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     ledger_command.add_parser(subjects)
     parsers_command.add_parser(subjects)
     kernels_command.add_parser(subjects)
+    layer_command.add_parser(subjects)
     codec = subjects.add_parser(
         "codec",
         help="prompts: their cost, and what is reused of them",

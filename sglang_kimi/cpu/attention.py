@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from sglang_kimi.kernels.mla.absorbed import mla_absorbed
+from sglang_kimi.kernels.mla.absorbed import mla_absorbed_batch
 
 from ..seams import require
+from .data_parallel import prepare_data_parallel
 
 
 def register_attention() -> None:
@@ -27,6 +28,7 @@ def register_attention() -> None:
     in_tree = registered["torch_native"]
 
     def create(runner: Any) -> Any:
+        prepare_data_parallel()
         return create_mla_backend(runner) if runner.use_mla_backend else in_tree(runner)
 
     registered["torch_native"] = create
@@ -38,17 +40,19 @@ def create_mla_backend(runner: Any) -> Any:
     from sglang.srt.mem_cache.memory_pool import KVWriteLoc
 
     class KimiCpuMlaBackend(TorchNativeAttnBackend):  # type: ignore[misc]
-        """Absorbed MLA over the latent cache, sequence by sequence."""
+        """Absorbed MLA over the latent cache, one call for all sequences of a step."""
 
         def get_cuda_graph_seq_len_fill_value(self) -> int:
             """Return the length of padded sequences (asked even where graphs are off)."""
             return 1
 
+        get_cpu_graph_seq_len_fill_value = get_cuda_graph_seq_len_fill_value
+
         def forward_extend(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
-            return self._forward(q, k, v, layer, batch, batch.extend_seq_lens.tolist(), **kw)
+            return self._forward(q, k, v, layer, batch, batch.extend_seq_lens, **kw)
 
         def forward_decode(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
-            return self._forward(q, k, v, layer, batch, [1] * batch.batch_size, **kw)
+            return self._forward(q, k, v, layer, batch, None, **kw)
 
         def _forward(
             self,
@@ -57,31 +61,29 @@ def create_mla_backend(runner: Any) -> Any:
             v: torch.Tensor,
             layer: Any,
             batch: Any,
-            query_lens: list[int],
+            query_lens: torch.Tensor | None,
             save_kv_cache: bool = True,
         ) -> torch.Tensor:
             """Write this step's latents, then attend each sequence's last tokens to all of it.
 
             q: [num_tokens, num_heads * (kv_lora_rank + qk_rope_head_dim)], the sequences' new
-            tokens one after the other, query_lens of each.
+            tokens one after the other; query_lens: how many of each, None: one.
             """
             if save_kv_cache and k is not None:
                 location = KVWriteLoc(batch.out_cache_loc, None)
                 self.token_to_kv_pool.set_kv_buffer(layer, location, k, v)
             query = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim)
             cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
-            rows, seq_lens = batch.req_pool_indices.tolist(), batch.seq_lens.tolist()
-            output = query.new_zeros(query.shape[0], layer.tp_q_head_num, layer.v_head_dim)
-            start = 0
-            for row, seq_len, length in zip(rows, seq_lens, query_lens, strict=True):
-                output[start : start + length] = mla_absorbed(
-                    query[start : start + length],
-                    cache.view(cache.shape[0], -1),
-                    self.req_to_token_pool.req_to_token[row, :seq_len],
-                    scaling=layer.scaling,
-                    kv_lora_rank=layer.v_head_dim,
-                )
-                start += length
+            output = mla_absorbed_batch(
+                query,
+                cache.view(cache.shape[0], -1),
+                self.req_to_token_pool.req_to_token,
+                batch.req_pool_indices,
+                batch.seq_lens,
+                query_lens,
+                scaling=layer.scaling,
+                kv_lora_rank=layer.v_head_dim,
+            )
             return output.view(query.shape[0], -1)
 
     return KimiCpuMlaBackend(runner)

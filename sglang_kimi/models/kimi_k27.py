@@ -8,20 +8,26 @@ tensors are recognised by name at load and left aside.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from sglang.srt.eplb.expert_distribution import get_global_expert_distribution_recorder
+from sglang.srt.eplb.expert_location import ModelConfigForExpertLocation
 from sglang.srt.layers.layer_boundary import (
     append_stages,
     declare_attn,
     declare_ffn,
     get_attn_tp_context,
+    is_dense_ffn_fully_dp,
 )
 from sglang.srt.layers.layer_boundary.residual import batch as residual_batch
 from sglang.srt.layers.layernorm import RMSNorm
 from sglang.srt.layers.logits_processor import LogitsProcessor
 from sglang.srt.layers.moe.topk import TopK, TopKOutputFormat
+from sglang.srt.layers.moe.utils import is_moe_input_scattered_across_dp_ranks
 from sglang.srt.layers.utils import PPMissingLayer
 from sglang.srt.layers.vocab_parallel_embedding import (
     ParallelLMHead,
@@ -29,17 +35,25 @@ from sglang.srt.layers.vocab_parallel_embedding import (
     get_embedding_tp_kwargs,
 )
 from sglang.srt.models.deepseek_v2 import DeepseekV2AttentionMLA, DeepseekV2MLP
-from sglang.srt.runtime_context import get_parallel
+from sglang.srt.runtime_context import get_exec, get_parallel
 from sglang.srt.utils import BumpAllocator, add_prefix, make_pp_layers
 from torch import Tensor, nn
 
 from ..checkpoint import is_moe_layer
+from ..moe.expert_location import num_physical_experts
 from ..moe.layer import ExpertParallelInt4MoE
+from ..moe.weights import describe_held_experts, stand_in_for_experts
 from ..weights import load_weights
+
+logger = logging.getLogger(__name__)
 
 
 class KimiMoE(nn.Module):
-    """Router, routed experts and shared expert of one layer; its output owes the sum over ranks."""
+    """Router, routed experts and shared expert of one layer.
+
+    The output owes the sum over ranks, unless an all-to-all brought the experts' sums home: then
+    every rank computes its own tokens in full, the shared expert's part too.
+    """
 
     def __init__(self, config: Any, layer_id: int, prefix: str) -> None:
         super().__init__()
@@ -58,7 +72,8 @@ class KimiMoE(nn.Module):
             apply_routed_scaling_factor_on_output=False,
             output_format=TopKOutputFormat.STANDARD,
         )
-        self.experts = ExpertParallelInt4MoE(config)
+        self.experts = ExpertParallelInt4MoE(config, layer_id, add_prefix("experts", prefix))
+        is_whole = is_moe_input_scattered_across_dp_ranks()
         self.shared_experts = DeepseekV2MLP(
             hidden_size=config.hidden_size,
             intermediate_size=config.moe_intermediate_size * config.n_shared_experts,
@@ -66,13 +81,17 @@ class KimiMoE(nn.Module):
             reduce_results=False,
             allow_fused_down=False,
             prefix=add_prefix("shared_experts", prefix),
+            parallel_group="replicated" if is_whole else "tp",
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Return [num_tokens, hidden_size], this rank's part."""
-        routing = self.topk(hidden_states, self.gate(hidden_states))
+        """Return [num_tokens, hidden_size]; called on every rank, also without tokens."""
+        if hidden_states.shape[0] == 0:
+            routing = self.topk.empty_topk_output(hidden_states.device)
+        else:
+            routing = self.topk(hidden_states, self.gate(hidden_states))
         weights = routing.topk_weights.float() * self.routed_scaling_factor
-        output: Tensor = self.experts(hidden_states, routing.topk_ids, weights)
+        output: Tensor = self.experts(hidden_states, routing._replace(topk_weights=weights))
         return output.add_(self.shared_experts(hidden_states))
 
 
@@ -125,6 +144,7 @@ class KimiDecoderLayer(nn.Module):
                 reduce_results=False,
                 allow_fused_down=False,
                 prefix=add_prefix("mlp", prefix),
+                parallel_group="replicated" if is_dense_ffn_fully_dp() else "tp",
             )
         self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -209,8 +229,11 @@ class KimiModel(nn.Module):
             dtype=torch.float32,
             device=positions.device,
         )
-        for layer in self.layers[self.start_layer : self.end_layer]:
-            hidden_states = layer(positions, hidden_states, forward_batch, zero_allocator)
+        for layer_id in range(self.start_layer, self.end_layer):
+            with counted_as(layer_id):
+                hidden_states = self.layers[layer_id](
+                    positions, hidden_states, forward_batch, zero_allocator
+                )
         if not self.pp_group.is_last_rank:
             return residual_batch.to_pp(hidden_states, forward_batch)
         hidden_states = residual_batch.complete_output(hidden_states, forward_batch)
@@ -240,6 +263,27 @@ class KimiK25ForConditionalGeneration(nn.Module):
         self.logits_processor = LogitsProcessor(text_config)
         self.is_loaded = False
         get_attn_tp_context().init_context(text_config.q_lora_rank, False)
+
+    @classmethod
+    def get_model_config_for_expert_location(cls, config: Any) -> ModelConfigForExpertLocation:
+        """Return what SGLang places experts by (EPLB, redundant experts)."""
+        text_config = config.text_config
+        num_physical_experts(text_config.n_routed_experts)
+        return ModelConfigForExpertLocation(
+            num_layers=text_config.num_hidden_layers,
+            num_logical_experts=text_config.n_routed_experts,
+            num_groups=text_config.n_group,
+        )
+
+    @property
+    def routed_experts_weights_of_layer(self) -> dict[int, list[Tensor]]:
+        """Return the experts' tensors that SGLang's balancing (--enable-eplb) moves, by layer."""
+        layers = enumerate(self.model.layers[self.start_layer : self.end_layer], self.start_layer)
+        return {
+            layer_id: layer.mlp.experts.weights.movable()
+            for layer_id, layer in layers
+            if isinstance(layer.mlp, KimiMoE)
+        }
 
     @property
     def start_layer(self) -> int:
@@ -281,10 +325,13 @@ class KimiK25ForConditionalGeneration(nn.Module):
         """Load checkpoint tensors by their exact names; the first call must bring all of them."""
         load_weights(self, weights, must_be_complete=not self.is_loaded)
         self.is_loaded = True
+        logger.info("routed experts of this rank: %s", describe_held_experts(self))
         self.post_load_weights()
 
     def post_load_weights(self) -> None:
         """Split kv_b_proj into the two factors of the absorbed form, per head."""
+        if not self.is_loaded:
+            stand_in_for_experts(self)
         for layer in self.model.layers[self.start_layer : self.end_layer]:
             attention = layer.self_attn
             per_head = attention.kv_b_proj.weight.unflatten(
@@ -293,6 +340,15 @@ class KimiK25ForConditionalGeneration(nn.Module):
             w_kc, w_vc = per_head.split([attention.qk_nope_head_dim, attention.v_head_dim], dim=1)
             attention.w_kc = w_kc.transpose(1, 2).contiguous().transpose(1, 2)
             attention.w_vc = w_vc.contiguous().transpose(1, 2)
+
+
+def counted_as(layer_id: int) -> AbstractContextManager[None]:
+    """Count what a layer chooses where something counts; a graph takes no context of this kind."""
+    if get_exec().moe.expert_distribution_recorder_mode is None:
+        return nullcontext()
+    recorder: Any = get_global_expert_distribution_recorder()
+    counted: AbstractContextManager[None] = recorder.with_current_layer(layer_id)
+    return counted
 
 
 def rope_settings(config: Any) -> dict[str, Any]:

@@ -92,7 +92,10 @@ def test_a_missing_or_broken_plugin_stops_the_start(monkeypatch: pytest.MonkeyPa
         return [EntryPoint(name, value, group) for name, value in found.items()]
 
     monkeypatch.setattr(serve, "entry_points", plugins)
-    found = {"kimi_cpu": "sglang_kimi.plugin:register_cpu"}
+    found = {
+        "kimi_cpu": "sglang_kimi.plugin:register_cpu",
+        "kimi_gpu": "sglang_kimi.plugin:register_gpu",
+    }
     with pytest.raises(UsageError, match="plugin kimi_model is not installed"):
         serve.check_plugins()
     found["kimi_model"] = "sglang_kimi.plugin:no_such_function"

@@ -99,6 +99,7 @@ def test_the_wheel_brings_one_top_level_name_the_licence_and_the_entry_points(di
     for line in (
         "kimi_cpu = sglang_kimi.plugin:platform",
         "kimi_cpu = sglang_kimi.plugin:register_cpu",
+        "kimi_gpu = sglang_kimi.plugin:register_gpu",
         "kimi_model = sglang_kimi.plugin:register_model",
         "kimi_chat = sglang_kimi.plugin:register_chat",
         "sglang-kimi = sglang_kimi.launch.cli:main",

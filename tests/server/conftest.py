@@ -1,4 +1,4 @@
-"""One real server, started as a user starts it, for all tests of this folder."""
+"""Real servers, started as a user starts them, for all tests of this folder."""
 
 import json
 import urllib.error
@@ -72,13 +72,17 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def server(
-    mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServerProcess]:
-    """Run `python -m sglang.launch_server --model-path MINI --device cpu`, nothing else set."""
-    log_path = tmp_path_factory.mktemp("server") / "server.log"
-    with running_server(mini_checkpoint, log_path) as process:
-        yield process
+def server(started_server: ServerProcess) -> ServerProcess:
+    """Return the server without a flag, once it answers."""
+    started_server.wait_until_ready(START_TIMEOUT_S)
+    return started_server
+
+
+@pytest.fixture(scope="session")
+def scripted_server(started_scripted_server: ServerProcess) -> ServerProcess:
+    """Return the server with scripted outputs and metrics, once it answers."""
+    started_scripted_server.wait_until_ready(START_TIMEOUT_S)
+    return started_scripted_server
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ import pytest
 
 from sglang_kimi.codec.vocabulary import Vocabulary
 from sglang_kimi.launch.bench.scripted_agent import PROCESSOR
-from sglang_kimi.launch.bench.workshop import OURS
 
-from .conftest import Client, running_server
+from .conftest import Client
 
 CHAT = "/v1/chat/completions"
 USER = {"role": "user", "content": "hi"}
@@ -79,30 +78,28 @@ def test_other_parser_names_stay_the_hosts(client):
 
 
 @pytest.fixture(scope="module")
-def scripted(mini_checkpoint, tmp_path_factory):
-    """Serve with scripted outputs and metrics; the answer posts what the model is to say."""
-    log_path = tmp_path_factory.mktemp("scripted") / "server.log"
+def scripted(scripted_server, mini_checkpoint):
+    """Return what posts a request and makes the model say a text."""
     vocabulary = Vocabulary.load(mini_checkpoint)
-    with running_server(mini_checkpoint, log_path, *OURS.flags, "--enable-metrics") as server:
-        client = Client(server.url)
+    client = Client(scripted_server.url)
 
-        def say(text, path=CHAT, **fields):
-            script = {"script": vocabulary.encode(text)}
-            body = {
-                "model": "m",
-                "messages": [USER],
-                "max_tokens": 100,
-                "tools": [TOOL],
-                "custom_logit_processor": PROCESSOR,
-                "custom_params": script,
-                **fields,
-            }
-            if fields.get("stream"):
-                return list(client.stream(path, body))
-            return client.post(path, body)
+    def say(text, path=CHAT, **fields):
+        script = {"script": vocabulary.encode(text)}
+        body = {
+            "model": "m",
+            "messages": [USER],
+            "max_tokens": 100,
+            "tools": [TOOL],
+            "custom_logit_processor": PROCESSOR,
+            "custom_params": script,
+            **fields,
+        }
+        if fields.get("stream"):
+            return list(client.stream(path, body))
+        return client.post(path, body)
 
-        say.url = server.url
-        yield say
+    say.url = scripted_server.url
+    return say
 
 
 def call_of(arguments):

@@ -8,6 +8,7 @@ import json
 import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -425,13 +426,14 @@ def metrics_of(client):
 
 
 @pytest.mark.slow
-def test_the_operator_sees_what_the_ledger_does(mini_checkpoint, tmp_path, user):
-    with running_server(mini_checkpoint, tmp_path / "log", "--enable-metrics") as process:
-        client = Client(process.url)
-        first = client.post(CHAT, chat_body(user))
-        echo = echo_of(first["choices"][0]["message"])
-        second = client.post(CHAT, chat_body(user, echo, user))
-        seen = metrics_of(client)
+def test_the_operator_sees_what_the_ledger_does(scripted_server, user):
+    client = Client(scripted_server.url)
+    client.post(CHAT, chat_body({"role": "user", "content": "a first request"}))
+    before = metrics_of(client)
+    first = client.post(CHAT, chat_body(user))
+    echo = echo_of(first["choices"][0]["message"])
+    second = client.post(CHAT, chat_body(user, echo, user))
+    seen = {name: value - before[name] for name, value in metrics_of(client).items()}
     total = first["usage"]["prompt_tokens"] + second["usage"]["prompt_tokens"]
     assert (seen["ledger_hits_total"], seen["ledger_misses_total"]) == (1, 0)
     assert seen["spliced_tokens_total"] == first["usage"]["completion_tokens"]
@@ -457,28 +459,46 @@ def test_a_restarted_server_goes_on_from_the_ledgers_file(mini_checkpoint, tmp_p
     assert not any(echo["content"] in text or user["content"] in text for text in texts)
 
 
+REFUSED = {  # flags, environment, what the last line says
+    "flag": (
+        ["--strip-thinking-cache"],
+        {},
+        "--strip-thinking-cache cannot be used with this model",
+    ),
+    "variable": (
+        [],
+        {"SGLANG_KIMI_LEDGER_BYTES": "1G"},
+        "SGLANG_KIMI_LEDGER_BYTES: want a whole number",
+    ),
+    "file": (
+        [],
+        {"SGLANG_KIMI_LEDGER_PATH": "/dev/null"},
+        "SGLANG_KIMI_LEDGER_PATH: /dev/null: want a plain file, no link or folder",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(mini_checkpoint):
+    """Start a server with each of REFUSED, two at a time."""
+
+    def start(name):
+        flags, env, _ = REFUSED[name]
+        return subprocess.run(
+            server_command(mini_checkpoint, ["--device", "cpu", *flags]),
+            env=server_environment(mini_checkpoint) | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(REFUSED, pool.map(start, REFUSED), strict=True))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("flags", "env", "reason"),
-    [
-        (["--strip-thinking-cache"], {}, "--strip-thinking-cache cannot be used with this model"),
-        ([], {"SGLANG_KIMI_LEDGER_BYTES": "1G"}, "SGLANG_KIMI_LEDGER_BYTES: want a whole number"),
-        (
-            [],
-            {"SGLANG_KIMI_LEDGER_PATH": "/dev/null"},
-            "SGLANG_KIMI_LEDGER_PATH: /dev/null: want a plain file, no link or folder",
-        ),
-    ],
-    ids=["flag", "variable", "file"],
-)
-def test_what_the_ledger_cannot_work_with_stops_the_start(mini_checkpoint, flags, env, reason):
-    done = subprocess.run(
-        server_command(mini_checkpoint, ["--device", "cpu", *flags]),
-        env=server_environment(mini_checkpoint) | env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode != 0
-    assert reason in done.stderr.strip().splitlines()[-1]
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_ledger_cannot_work_with_stops_the_start(refused, name):
+    assert refused[name].returncode != 0
+    assert REFUSED[name][2] in refused[name].stderr.strip().splitlines()[-1]

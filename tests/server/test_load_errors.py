@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,11 +13,6 @@ from safetensors.torch import save_file
 from sglang_kimi.launch.server_process import server_command, server_environment
 
 NAME = "language_model.model.layers.1.mlp.experts.3.up_proj.weight_packed"
-
-
-@pytest.fixture
-def checkpoint(mini_checkpoint, tmp_path):
-    return shutil.copytree(mini_checkpoint, tmp_path / "broken")
 
 
 def rewrite(checkpoint, change):
@@ -58,28 +54,53 @@ def reshape(tensors):
     tensors[NAME] = torch.zeros(2, 3, dtype=torch.int32)
 
 
+def truncate(checkpoint):
+    shard = sorted(checkpoint.glob("*.safetensors"))[-1]
+    with shard.open("r+b") as file:
+        file.truncate(shard.stat().st_size - 1000)
+
+
+BREAKS = {
+    "removed": lambda checkpoint: rewrite(checkpoint, remove),
+    "renamed": lambda checkpoint: rewrite(checkpoint, rename),
+    "reshaped": lambda checkpoint: rewrite(checkpoint, reshape),
+    "truncated": truncate,
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(mini_checkpoint, tmp_path_factory):
+    """Start a server on each broken checkpoint, two at a time; (exit status, last line) of each."""
+
+    def outcome(name):
+        folder = tmp_path_factory.mktemp(name) / "broken"
+        checkpoint = shutil.copytree(mini_checkpoint, folder)
+        BREAKS[name](checkpoint)
+        return start(checkpoint)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BREAKS, pool.map(outcome, BREAKS), strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("name", "words"),
     [
-        (remove, [NAME, "missing", "expected shape"]),
-        (rename, [NAME + "_old", "unknown"]),
-        (reshape, [NAME, "expected", "found [2, 3] I32"]),
+        ("removed", [NAME, "missing", "expected shape"]),
+        ("renamed", [NAME + "_old", "unknown"]),
+        ("reshaped", [NAME, "expected", "found [2, 3] I32"]),
     ],
 )
-def test_a_wrong_tensor_stops_the_start_with_its_name_and_shapes(checkpoint, change, words):
-    rewrite(checkpoint, change)
-    status, line = start(checkpoint)
+def test_a_wrong_tensor_stops_the_start_with_its_name_and_shapes(outcomes, name, words):
+    status, line = outcomes[name]
     assert status not in (0, None)
     assert all(word in line for word in words), line
 
 
 @pytest.mark.slow
-def test_a_truncated_shard_stops_the_start_with_its_name_and_sizes(checkpoint):
-    shard = sorted(checkpoint.glob("*.safetensors"))[-1]
+def test_a_truncated_shard_stops_the_start_with_its_name_and_sizes(outcomes, mini_checkpoint):
+    shard = sorted(mini_checkpoint.glob("*.safetensors"))[-1]
     size = shard.stat().st_size
-    with shard.open("r+b") as file:
-        file.truncate(size - 1000)
-    status, line = start(checkpoint)
+    status, line = outcomes["truncated"]
     assert status not in (0, None)
     assert shard.name in line and f"expected {size} bytes, found {size - 1000}" in line

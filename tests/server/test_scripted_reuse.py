@@ -9,9 +9,6 @@ from sglang_kimi.launch.bench.reuse_rows import ROWS
 from sglang_kimi.launch.bench.scripted_agent import open_client, say
 from sglang_kimi.launch.bench.scripted_loops import Loop, run_loops
 from sglang_kimi.launch.bench.thinking_part import cases
-from sglang_kimi.launch.bench.workshop import OURS
-
-from .conftest import running_server
 
 NAMES = (
     "mixed; as kimi-code",
@@ -22,10 +19,8 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def url(mini_checkpoint, tmp_path_factory):
-    log_path = tmp_path_factory.mktemp("scripted") / "server.log"
-    with running_server(mini_checkpoint, log_path, *OURS.flags) as server:
-        yield server.url
+def url(scripted_server):
+    return scripted_server.url
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What runs only on NVIDIA GPUs, chosen only when asked for."""

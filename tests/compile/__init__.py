@@ -1,0 +1,1 @@
+"""Compile checks for GPUs that need not be here."""
