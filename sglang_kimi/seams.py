@@ -271,6 +271,18 @@ MOE_SEAMS = {
         f"{_MOE}/expert_location.py",
         "which copies of which experts a rank holds, with redundant ones",
     ),
+    "expert_recorder": Seam(
+        "sglang.srt.eplb.expert_distribution.ExpertDistributionRecorder.with_current_layer",
+        ("self", "layer_idx"),
+        f"{_MODEL}/kimi_k27.py",
+        "the balancing counts which experts each layer chooses, and must be told the layer",
+    ),
+    "expert_updater": Seam(
+        "sglang.srt.eplb.expert_location_updater.ExpertLocationUpdater.update",
+        ("self", "routed_experts_weights_of_layer", "new_expert_location_metadata"),
+        f"{_MODEL}/kimi_k27.py",
+        "the balancing exchanges rows of our stacked tensors in place",
+    ),
     "command_line": Seam(
         "sglang.srt.server_args.ServerArgs.add_cli_args",
         ("parser",),
