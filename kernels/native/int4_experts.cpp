@@ -16,7 +16,7 @@ namespace {
 using namespace kimi;
 
 constexpr int kBlock = kGroup;  // rows of one task
-constexpr int kManyTokens = 6;  // of one expert: from here on tiles beat rows
+constexpr int kManyTokens = 5;  // of one expert: from here on tiles beat rows
 
 struct Expert {
   int id;

@@ -22,26 +22,35 @@ struct Tile {
 
   // Unpack `groups` groups from `first` of kTileRows rows; rows past num_rows repeat the last.
   void fill(const Int4Rows& rows, int num_rows, int first, int groups) {
+    const int row_bytes = rows.inputs / 2, start = first * 16;
+    // What the next call reads: further groups, or the next rows' first ones.
+    const int ahead = start + kTileGroups * 16 < row_bytes ? kTileGroups * 16 : kTileRows * row_bytes - start;
     for (int block = 0; block < kTileRows; block += 8) {
-      Int4Rows row[8];
-      for (int r = 0; r < 8; r++) row[r] = rows.from(std::min(block + r, num_rows - 1));
-      for (int g = 0; g < groups; g++) {
-        __m128i words[8];
-        for (int r = 0; r < 8; r++) {
-          const uint8_t* source = row[r].codes + size_t(first + g) * 16;
-          words[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
-          scales[g][block + r] = from_bf16(row[r].scale(first + g));
-        }
-        unpack(words, &pairs[g][0][block]);
+      const uint8_t *codes[8], *scale[8];
+      for (int r = 0; r < 8; r++) {
+        const Int4Rows row = rows.from(std::min(block + r, num_rows - 1));
+        codes[r] = row.codes + start, scale[r] = row.scales + first * 2;
+        _mm_prefetch(reinterpret_cast<const char*>(scale[r] + 64), _MM_HINT_T0);
+        for (int line = 0; line < groups * 16; line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(codes[r] + ahead + line), _MM_HINT_T0);
       }
+      for (int g = 0; g < groups; g++) unpack(codes, g * 16, &pairs[g][0][block]);
+      for (int g = 0; g < groups; g++)
+        for (int r = 0; r < 8; r++) {
+          uint16_t bits;
+          std::memcpy(&bits, scale[r] + g * 2, 2);
+          scales[g][block + r] = from_bf16(bits);
+        }
     }
   }
 
  private:
-  // words[r] = four words of row r; pair 4j + m of the group is codes (j, j + 4) of word m.
-  static void unpack(const __m128i* words, int32_t* out) {
+  // Four words of each of eight rows; pair 4j + m of the group is codes (j, j + 4) of word m.
+  static void unpack(const uint8_t* const* rows, int at, int32_t* out) {
     __m256i two[4], half[4], word[4];
-    for (int r = 0; r < 4; r++) two[r] = _mm256_set_m128i(words[r + 4], words[r]);
+    for (int r = 0; r < 4; r++)
+      two[r] = _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(rows[r + 4] + at),
+                                   reinterpret_cast<const __m128i*>(rows[r] + at));
     half[0] = _mm256_unpacklo_epi32(two[0], two[1]), half[1] = _mm256_unpackhi_epi32(two[0], two[1]);
     half[2] = _mm256_unpacklo_epi32(two[2], two[3]), half[3] = _mm256_unpackhi_epi32(two[2], two[3]);
     word[0] = _mm256_unpacklo_epi64(half[0], half[2]), word[1] = _mm256_unpackhi_epi64(half[0], half[2]);

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sglang_kimi.checkpoint import text_tensors
+from sglang_kimi.checkpoint import CheckpointError, text_tensors
 from sglang_kimi.environment import CPU_EXPERT_LAYERS
 from sglang_kimi.mapped_shard import MappedTensor, mapped_text_tensors
 from sglang_kimi.moe import expert_location, weights
@@ -143,6 +143,23 @@ def test_the_copied_bytes_of_an_update_are_told_apart(rank, stored):
     assert describe_held_experts(experts) == (
         f"1 layers, {mapped / 1e9:.3f} GB mapped, {copied / 1e9:.3f} GB in memory"
     )
+
+
+@pytest.mark.parametrize(("expert_id", "is_mapped"), [(0, True), (0, False), (5, False)])
+def test_a_shape_that_is_not_the_tensors_is_refused(rank, mini_checkpoint, expert_id, is_mapped):
+    experts = rank()
+    name, shape = next(
+        (name, tensor)
+        for shard in sorted(mini_checkpoint.glob("*.safetensors"))
+        for name, tensor in mapped_text_tensors(shard)
+        if name == "language_model.model.layers.1.mlp.experts.0.down_proj.weight_shape"
+    )
+    shape = shape if is_mapped else shape.clone()
+    load(experts, {name.replace(".0.", f".{expert_id}."): shape})
+    with pytest.raises(
+        CheckpointError, match=rf"experts\.{expert_id}\.up_proj\.weight_shape holds"
+    ):
+        experts.load(expert_id, "up_proj", "weight_shape", shape)
 
 
 def test_experts_that_no_file_brought_are_named_when_they_are_first_used(rank, stored):
