@@ -36,7 +36,7 @@ def attend_expanded(
 
     attention: SGLang's MLA module, whose `kv_b_proj` expands the latents.
     query:     [num_tokens, num_heads, qk_head_dim] after rope, not absorbed.
-    latents:   [num_tokens, kv_lora_rank + qk_rope_head_dim] of the same tokens, in kv_cache already.
+    latents:   [num_tokens, kv_lora_rank + qk_rope_head_dim] of these tokens, in kv_cache too.
     kv_cache:  [num_slots, kv_lora_rank + qk_rope_head_dim], this layer's.
     table:     [num_requests, max_context_len], the rows of kv_cache of each request.
 

@@ -1,4 +1,4 @@
-"""Long prompts on the CPU: keys in full where that is less work, with the absorbed form's result."""
+"""Long prompts on the CPU: keys in full where that is less work, with the same result."""
 
 from types import SimpleNamespace
 
