@@ -182,6 +182,23 @@ MODEL_SEAMS = {
     ),
 }
 
+_STEP_PROCESS = f"{_MODEL}/step_process.py"
+
+BENCH_SEAMS = {
+    "bench_configuration": Seam(
+        "sglang.benchmark.one_batch._init_process_global_configs",
+        (),
+        _STEP_PROCESS,
+        "what a scheduler sets in its process before it loads a model",
+    ),
+    "bench_load_model": Seam(
+        "sglang.benchmark.one_batch.load_model",
+        ("server_args", "port_args", "gpu_id", "tp_rank"),
+        _STEP_PROCESS,
+        "the model's own steps are timed without a server, as SGLang's benchmark does it",
+    ),
+}
+
 _OPENAI = "sglang.srt.entrypoints.openai"
 _ANTHROPIC = "sglang.srt.entrypoints.anthropic"
 _CHAT = f"{_OPENAI}.serving_chat.OpenAIServingChat"
@@ -636,4 +653,11 @@ SCRIPT_SEAMS = {
     ),
 }
 
-SEAMS: dict[str, Seam] = {**CPU_SEAMS, **GPU_SEAMS, **MODEL_SEAMS, **CHAT_SEAMS, **SCRIPT_SEAMS}
+SEAMS: dict[str, Seam] = {
+    **CPU_SEAMS,
+    **GPU_SEAMS,
+    **MODEL_SEAMS,
+    **BENCH_SEAMS,
+    **CHAT_SEAMS,
+    **SCRIPT_SEAMS,
+}
