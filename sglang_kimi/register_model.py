@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from . import config, mapped_loading, tokenizer
+from . import config, mapped_loading, step_times, tokenizer
 from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint, read_text_config
 from .moe.placement import check_cpu_expert_layers
@@ -24,6 +24,7 @@ def register() -> None:
         {"kimi_k25": config.KimiK25Config, "kimi_k2": config.KimiK2TextConfig}
     )
     register_model_class()
+    step_times.register()
     mapped_loading.register()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")

@@ -183,6 +183,8 @@ MODEL_SEAMS = {
 }
 
 _STEP_PROCESS = f"{_MODEL}/step_process.py"
+_SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
+_RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
 
 BENCH_SEAMS = {
     "bench_configuration": Seam(
@@ -197,6 +199,26 @@ BENCH_SEAMS = {
         _STEP_PROCESS,
         "the model's own steps are timed without a server, as SGLang's benchmark does it",
     ),
+    **{
+        name: Seam(
+            target,
+            parameters,
+            "sglang_kimi/step_times.py",
+            "timed, where a benchmark asks where the scheduler's steps go",
+        )
+        for name, target, parameters in (
+            ("scheduler_receive", f"{_SCHEDULER}.ingest_requests", ("self",)),
+            ("scheduler_next_batch", f"{_SCHEDULER}.get_next_batch_to_run", ("self",)),
+            ("scheduler_run_batch", f"{_SCHEDULER}.run_batch", ("self", "batch")),
+            (
+                "scheduler_results",
+                f"{_SCHEDULER}.process_batch_result",
+                ("self", "batch", "result"),
+            ),
+            ("runner_forward", f"{_RUNNER}.forward", ("self", "forward_batch")),
+            ("runner_sample", f"{_RUNNER}.sample", ("self", "logits_output")),
+        )
+    },
 }
 
 _OPENAI = "sglang.srt.entrypoints.openai"
