@@ -26,9 +26,9 @@ export PYTHONWARNINGS ?= ignore:builtin type:DeprecationWarning
 # Unit tests first, then those that import sglang, then those with a real server; one run, so that
 # the last line tells it all.
 HOST_TESTS := $(wildcard tests/plugin tests/server)
-UNIT_TESTS := $(filter-out tests/__pycache__ $(HOST_TESTS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
+UNIT_TESTS := $(filter-out tests/__pycache__ tests/gpu $(HOST_TESTS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 
-.PHONY: help venv venv-path demo serve test unit fuzz lint fmt types clean clean-cache
+.PHONY: help venv venv-path demo serve test unit fuzz test-gpu compile-gpu lint fmt types clean clean-cache
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' "$(HERE)/Makefile" | sed -E 's/:[^#]*## */\t/' | \
@@ -54,6 +54,14 @@ unit: venv  ## only the quick tests, which need no sglang: under a minute
 
 fuzz: venv  ## 100,000 random outputs through the parsers; FUZZ="--num N --seed S" for others
 	@$(PY) -m tests.parsers.fuzz $(FUZZ)
+
+test-gpu: venv  ## the tests that need an NVIDIA GPU; fails where none is
+	@$(PY) -P -c 'import torch; raise SystemExit(0 if torch.cuda.is_available() else \
+	  "test-gpu: no NVIDIA GPU here, nothing was tested")'
+	@$(PY) -m pytest -ra -s tests/gpu
+
+compile-gpu: venv  ## nvcc compiles the GPU modules for Hopper and Blackwell, without a GPU (minutes, once)
+	@$(PY) -P tests/compile/mla_modules.py $(COMPILE)
 
 lint: venv types  ## ruff, format check and types
 	@status=0; $(PY) -m ruff check . || status=1; $(PY) -m ruff format --check . || status=1; exit $$status

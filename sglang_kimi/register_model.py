@@ -11,6 +11,7 @@ from . import config, mapped_loading, step_times, tokenizer
 from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint, read_text_config
 from .moe.placement import check_cpu_expert_layers
+from .moe.register import register as register_all_to_all
 from .seams import hook, require
 
 MODEL_PACKAGE = "sglang_kimi.models"
@@ -26,6 +27,7 @@ def register() -> None:
     register_model_class()
     step_times.register()
     mapped_loading.register()
+    register_all_to_all()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")
 

@@ -65,7 +65,15 @@ def hook(name: str, function: Callable[..., Any], kind: HookKind) -> None:
     HookRegistry.register(SEAMS[name].target, function, HookType(kind))
 
 
+def substitute(name: str, value: Any) -> None:
+    """Put `value` in the place of the seam `name`, checked first; for what is looked up late."""
+    resolve(SEAMS[name])
+    owner, _, attribute = SEAMS[name].target.rpartition(".")
+    setattr(pkgutil.resolve_name(owner), attribute, value)
+
+
 _CPU = "sglang_kimi/cpu"
+_MOE = "sglang_kimi/moe"
 _MODEL = "sglang_kimi/models"
 
 CPU_SEAMS = {
@@ -80,6 +88,36 @@ CPU_SEAMS = {
         (),
         f"{_CPU}/attention.py",
         "the name torch_native switches graphs off in many places; ours stands behind it",
+    ),
+    "batch_is_cpu": Seam(
+        "sglang.srt.model_executor.forward_batch_info._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "padding a batch of DP attention pins memory, which needs a CUDA driver",
+    ),
+    "collectives_are_cpu": Seam(
+        "sglang.srt.distributed.parallel_state._is_cpu",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "gathering and scattering go to custom ops that have no CPU form",
+    ),
+    "dp_copy": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_func",
+        (),
+        f"{_CPU}/data_parallel.py",
+        "rows are copied by a Triton kernel unless the CPU engine runs",
+    ),
+    "dp_copy_cpu": Seam(
+        "sglang.srt.layers.dp_attention.memcpy_cpu",
+        ("dst", "src", "dim", "offset", "sz", "offset_src"),
+        f"{_CPU}/data_parallel.py",
+        "the torch form of the same copy",
+    ),
+    "reduce_scatterv": Seam(
+        "sglang.srt.distributed.parallel_state.GroupCoordinator.reduce_scatterv",
+        ("self", "input_", "output", "sizes"),
+        f"{_CPU}/data_parallel.py",
+        "the sum that leaves each rank its rows is NCCL only",
     ),
 }
 
@@ -219,6 +257,65 @@ BENCH_SEAMS = {
             ("runner_sample", f"{_RUNNER}.sample", ("self", "logits_output")),
         )
     },
+}
+
+_FUSED_MOE = "sglang.srt.layers.moe.fused_moe_triton.layer"
+
+MOE_SEAMS = {
+    "moe_layer": Seam(
+        f"{_FUSED_MOE}.FusedMoE.__init__",
+        ("self", "num_experts", "hidden_size", "intermediate_size", "layer_id", "top_k"),
+        f"{_MOE}/layer.py",
+        "our experts run between its dispatchers, so that all of SGLang's work for them",
+    ),
+    "moe_dispatcher": Seam(
+        f"{_FUSED_MOE}.create_moe_dispatcher",
+        ("moe_runner_config", "quant_method"),
+        f"{_MOE}/dispatcher.py",
+        "it knows no dispatcher for the backend `customized`, which its own list names",
+    ),
+    "moe_quant_method": Seam(
+        "sglang.srt.layers.quantization.base_config.FusedMoEMethodBase.create_weights",
+        ("self", "layer", "num_experts", "hidden_size", "intermediate_size_per_partition"),
+        f"{_MOE}/runner.py",
+        "our weights and kernels stand behind a method of our own",
+    ),
+    "moe_runner_core": Seam(
+        "sglang.srt.layers.moe.moe_runner.runner.register_moe_runner_core",
+        ("backend_name", "factory"),
+        f"{_MOE}/runner.py",
+        "our kernels have a runner name, which no flag needs to give",
+    ),
+    "moe_run_from_dispatch": Seam(
+        "sglang.srt.layers.moe.moe_runner.base.DispatchMoeRunnerCore.run_from_dispatch",
+        ("self", "dispatch_output", "quant_info", "runner_config", "hooks"),
+        f"{_MOE}/runner.py",
+        "our runner takes what any dispatcher delivers",
+    ),
+    "moe_rows_stay_local": Seam(
+        "sglang.srt.layers.moe.utils.is_moe_input_scattered_across_dp_ranks",
+        (),
+        f"{_MODEL}/kimi_k27.py",
+        "the boundaries ask it, and the shared expert must agree with them",
+    ),
+    "moe_empty_topk": Seam(
+        "sglang.srt.layers.moe.topk.TopK.empty_topk_output",
+        ("self", "device"),
+        f"{_MODEL}/kimi_k27.py",
+        "a rank without tokens still takes part in the experts' exchange",
+    ),
+    "expert_location": Seam(
+        "sglang.srt.eplb.expert_location.get_global_expert_location_metadata",
+        (),
+        f"{_MOE}/expert_location.py",
+        "which copies of which experts a rank holds, with redundant ones",
+    ),
+    "command_line": Seam(
+        "sglang.srt.server_args.ServerArgs.add_cli_args",
+        ("parser",),
+        f"{_MOE}/register.py",
+        "--moe-a2a-backend does not offer `customized`, which the backends' list has",
+    ),
 }
 
 _OPENAI = "sglang.srt.entrypoints.openai"
@@ -679,7 +776,11 @@ SEAMS: dict[str, Seam] = {
     **CPU_SEAMS,
     **GPU_SEAMS,
     **MODEL_SEAMS,
+<<<<<<< HEAD
     **BENCH_SEAMS,
+=======
+    **MOE_SEAMS,
+>>>>>>> main
     **CHAT_SEAMS,
     **SCRIPT_SEAMS,
 }

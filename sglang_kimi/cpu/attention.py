@@ -14,6 +14,7 @@ import torch
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed_batch
 
 from ..seams import require
+from .data_parallel import prepare_data_parallel
 
 
 def register_attention() -> None:
@@ -27,6 +28,7 @@ def register_attention() -> None:
     in_tree = registered["torch_native"]
 
     def create(runner: Any) -> Any:
+        prepare_data_parallel()
         return create_mla_backend(runner) if runner.use_mla_backend else in_tree(runner)
 
     registered["torch_native"] = create
@@ -43,6 +45,8 @@ def create_mla_backend(runner: Any) -> Any:
         def get_cuda_graph_seq_len_fill_value(self) -> int:
             """Return the length of padded sequences (asked even where graphs are off)."""
             return 1
+
+        get_cpu_graph_seq_len_fill_value = get_cuda_graph_seq_len_fill_value
 
         def forward_extend(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
             return self._forward(q, k, v, layer, batch, batch.extend_seq_lens, **kw)

@@ -13,16 +13,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from sglang.srt.eplb.expert_location import ModelConfigForExpertLocation
 from sglang.srt.layers.layer_boundary import (
     append_stages,
     declare_attn,
     declare_ffn,
     get_attn_tp_context,
+    is_dense_ffn_fully_dp,
 )
 from sglang.srt.layers.layer_boundary.residual import batch as residual_batch
 from sglang.srt.layers.layernorm import RMSNorm
 from sglang.srt.layers.logits_processor import LogitsProcessor
 from sglang.srt.layers.moe.topk import TopK, TopKOutputFormat
+from sglang.srt.layers.moe.utils import is_moe_input_scattered_across_dp_ranks
 from sglang.srt.layers.utils import PPMissingLayer
 from sglang.srt.layers.vocab_parallel_embedding import (
     ParallelLMHead,
@@ -40,6 +43,7 @@ from ..cpu.mla import CpuAttentionMLA
 from ..cpu.norm import CpuRMSNorm
 from ..cpu.register import serves_on_our_cpu
 from ..cpu.routing import sigmoid_routing
+from ..moe.expert_location import num_physical_experts
 from ..moe.layer import ExpertParallelInt4MoE
 from ..moe.weights import describe_held_experts, stand_in_for_experts
 from ..weights import load_weights
@@ -48,7 +52,11 @@ logger = logging.getLogger(__name__)
 
 
 class KimiMoE(nn.Module):
-    """Router, routed experts and shared expert of one layer; its output owes the sum over ranks."""
+    """Router, routed experts and shared expert of one layer.
+
+    The output owes the sum over ranks, unless an all-to-all brought the experts' sums home: then
+    every rank computes its own tokens in full, the shared expert's part too.
+    """
 
     def __init__(self, config: Any, layer_id: int, prefix: str) -> None:
         super().__init__()
@@ -65,7 +73,8 @@ class KimiMoE(nn.Module):
             apply_routed_scaling_factor_on_output=False,
             output_format=TopKOutputFormat.STANDARD,
         )
-        self.experts = ExpertParallelInt4MoE(config, layer_id)
+        self.experts = ExpertParallelInt4MoE(config, layer_id, add_prefix("experts", prefix))
+        is_whole = is_moe_input_scattered_across_dp_ranks()
         self.shared_experts = DeepseekV2MLP(
             hidden_size=config.hidden_size,
             intermediate_size=config.moe_intermediate_size * config.n_shared_experts,
@@ -73,13 +82,17 @@ class KimiMoE(nn.Module):
             reduce_results=False,
             allow_fused_down=False,
             prefix=add_prefix("shared_experts", prefix),
+            parallel_group="replicated" if is_whole else "tp",
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Return [num_tokens, hidden_size], this rank's part."""
-        routing = self.topk(hidden_states, self.gate(hidden_states))
+        """Return [num_tokens, hidden_size]; called on every rank, also without tokens."""
+        if hidden_states.shape[0] == 0:
+            routing = self.topk.empty_topk_output(hidden_states.device)
+        else:
+            routing = self.topk(hidden_states, self.gate(hidden_states))
         weights = routing.topk_weights.float() * self.routed_scaling_factor
-        output: Tensor = self.experts(hidden_states, routing.topk_ids, weights)
+        output: Tensor = self.experts(hidden_states, routing._replace(topk_weights=weights))
         return output.add_(self.shared_experts(hidden_states))
 
 
@@ -144,6 +157,7 @@ class KimiDecoderLayer(nn.Module):
                 reduce_results=False,
                 allow_fused_down=False,
                 prefix=add_prefix("mlp", prefix),
+                parallel_group="replicated" if is_dense_ffn_fully_dp() else "tp",
             )
         norm_class = CpuRMSNorm if serves_on_our_cpu() else RMSNorm
         self.input_layernorm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
@@ -263,6 +277,27 @@ class KimiK25ForConditionalGeneration(nn.Module):
         if serves_on_our_cpu():
             keep_dense_weights_in_bf16(self)
         get_attn_tp_context().init_context(text_config.q_lora_rank, False)
+
+    @classmethod
+    def get_model_config_for_expert_location(cls, config: Any) -> ModelConfigForExpertLocation:
+        """Return what SGLang places experts by (EPLB, redundant experts)."""
+        text_config = config.text_config
+        num_physical_experts(text_config.n_routed_experts)
+        return ModelConfigForExpertLocation(
+            num_layers=text_config.num_hidden_layers,
+            num_logical_experts=text_config.n_routed_experts,
+            num_groups=text_config.n_group,
+        )
+
+    @property
+    def routed_experts_weights_of_layer(self) -> dict[int, list[Tensor]]:
+        """Return the experts' tensors that SGLang's balancing (--enable-eplb) moves, by layer."""
+        layers = enumerate(self.model.layers[self.start_layer : self.end_layer], self.start_layer)
+        return {
+            layer_id: layer.mlp.experts.weights.movable()
+            for layer_id, layer in layers
+            if isinstance(layer.mlp, KimiMoE)
+        }
 
     @property
     def start_layer(self) -> int:

@@ -1,24 +1,46 @@
-"""The routed experts of one MoE layer as a SGLang-parallel module."""
+"""The routed experts of one MoE layer: SGLang's layer around our weights and kernels.
+
+SGLang brings the dispatchers (standard, DeepEP and its kin, our all-to-all as `customized`) and
+the placement of redundant experts; weights, loading and kernels are ours.
+"""
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
+from sglang.srt.layers.moe.fused_moe_triton.layer import FusedMoE
 from torch import Tensor
 
-from .weights import ExpertWeights
+from . import dispatcher  # noqa: F401  before SGLang builds a layer
+from .expert_location import num_physical_experts
+from .runner import Int4ExpertsMethod
+from .weights import ExpertWeights, intermediate_share
 
 
-class ExpertParallelInt4MoE(ExpertWeights):
-    """This rank's share of `n_routed_experts` SwiGLU experts, applied to what it is given."""
+class ExpertParallelInt4MoE(FusedMoE):  # type: ignore[misc]
+    """`n_routed_experts` INT4 SwiGLU experts, split over ranks.
 
-    def forward(self, hidden_states: Tensor, topk_ids: Tensor, topk_weights: Tensor) -> Tensor:
-        """Return this rank's part of the experts' weighted sum, to be summed over all ranks.
+    Call it with (hidden_states [num_tokens, hidden_size], SGLang's routing of them, whose weights
+    include the scaling factor). It returns [num_tokens, hidden_size]: with the standard dispatcher
+    this rank's part, to be summed over all ranks; with an all-to-all the whole sum.
+    Raises ValueError at construction where the experts cannot be split over the ranks.
+    """
 
-        hidden_states: [num_tokens, hidden_size]; topk_ids: [num_tokens, top_k] global expert
-        numbers, below 0 = none; topk_weights: [num_tokens, top_k] float32 with the scaling factor.
-        """
-        if self.ep_size > 1:
-            local = topk_ids - self.first_expert
-            is_local = (local >= 0) & (local < self.num_local_experts)
-            topk_ids = torch.where(is_local, local, -1)
-        return self.run(hidden_states, topk_ids, topk_weights)
+    weights: ExpertWeights
+
+    def __init__(self, config: Any, layer_id: int, prefix: str = "") -> None:
+        intermediate_share(config)
+        super().__init__(
+            num_experts=num_physical_experts(config.n_routed_experts),
+            hidden_size=config.hidden_size,
+            intermediate_size=config.moe_intermediate_size,
+            layer_id=layer_id,
+            top_k=config.num_experts_per_tok,
+            quant_method=Int4ExpertsMethod(config),
+            prefix=prefix,
+            inplace=False,
+        )
+
+    def load(self, expert_id: int, projection: str, kind: str, tensor: Tensor) -> None:
+        """Take this rank's part of one checkpoint tensor, as `ExpertWeights.load` does."""
+        self.weights.load(expert_id, projection, kind, tensor)

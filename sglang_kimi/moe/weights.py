@@ -23,6 +23,7 @@ from sglang_kimi.kernels.moe.int4 import (
 
 from ..checkpoint import EXPERT_PROJECTIONS, NIBBLES_PER_WORD, CheckpointError
 from ..mapped_shard import MappedTensor
+from .expert_location import experts_move, local_experts, local_slots
 from .host import moe_int4_on_host, use_cores
 from .placement import experts_lie_apart
 
@@ -40,21 +41,18 @@ class ExpertWeights(nn.Module):
         super().__init__()
         parallel = get_parallel()
         self.layer_id = layer_id
-        self.ep_rank: int = parallel.moe_ep_rank
-        self.ep_size: int = parallel.moe_ep_size
         self.tp_rank: int = parallel.moe_tp_rank
         self.tp_size: int = parallel.moe_tp_size
-        self.num_local_experts: int = self._share(config, "n_routed_experts", self.ep_size, 1)
-        self.first_expert: int = self.ep_rank * self.num_local_experts
+        self.num_experts: int = config.n_routed_experts
+        self.num_local_experts = len(local_experts(self.num_experts, layer_id))
+        self._slots = local_slots(self.num_experts, layer_id)
         self.hidden_size: int = config.hidden_size
-        self.intermediate_size = self._share(
-            config, "moe_intermediate_size", self.tp_size, GROUP_SIZE
-        )
+        self.intermediate_size = intermediate_share(config)
         self._apart: dict[tuple[str, str], list[Tensor | None]] | None = None
         self._packed: AnyInt4Experts | None = None
         device_type = torch.get_default_device().type
         self._is_beside_gpu = device_type != "cpu"
-        if experts_lie_apart(layer_id, device_type, self.tp_size):
+        if experts_lie_apart(layer_id, device_type, self.tp_size) and not experts_move():
             self._apart = {
                 (projection, kind): [None] * self.num_local_experts
                 for projection in EXPERT_PROJECTIONS
@@ -63,15 +61,19 @@ class ExpertWeights(nn.Module):
         else:
             self._make_stacked()
 
-    @staticmethod
-    def _share(config: Any, key: str, num_ranks: int, multiple: int) -> int:
-        value = getattr(config, key)
-        if value % (num_ranks * multiple):
-            raise ValueError(
-                f"{key}={value} cannot be split over {num_ranks} ranks in multiples of {multiple}; "
-                "use a --tp-size / --ep-size that divides it"
-            )
-        return int(value // num_ranks)
+    @property
+    def slots(self) -> dict[int, list[int]]:
+        """Return under which local numbers this rank holds an expert, by the checkpoint's number.
+
+        More than one where the placement repeats it.
+        """
+        if experts_move():
+            self._slots = local_slots(self.num_experts, self.layer_id)
+        return self._slots
+
+    def movable(self) -> list[Tensor]:
+        """Return the stacked tensors, [num_local_experts, ...], whose rows SGLang may exchange."""
+        return [self.w13, self.w13_scale, self.w2, self.w2_scale]
 
     def _make_stacked(self) -> None:
         hidden, inter, num = self.hidden_size, self.intermediate_size, self.num_local_experts
@@ -112,7 +114,7 @@ class ExpertWeights(nn.Module):
     def run(self, hidden_states: Tensor, local_ids: Tensor, topk_weights: Tensor) -> Tensor:
         """Run this rank's experts on the tokens it received, wherever the experts lie.
 
-        Arguments and result as of `moe_int4`; local_ids counts from this rank's first expert.
+        Arguments and result as of `moe_int4`; local_ids counts this rank's slots.
         """
         experts = self.packed()
         lies_elsewhere = self._apart is not None and hidden_states.device.type != "cpu"
@@ -121,7 +123,7 @@ class ExpertWeights(nn.Module):
 
     def wants(self, expert_id: int) -> bool:
         """Say whether this rank holds expert `expert_id` (global number)."""
-        return 0 <= expert_id - self.first_expert < self.num_local_experts
+        return expert_id in self.slots
 
     def held_bytes(self) -> tuple[int, int]:
         """Return how many bytes of experts are mapped from files and how many are in memory."""
@@ -143,14 +145,14 @@ class ExpertWeights(nn.Module):
         if kind == "weight_shape":
             self._check_shape(expert_id, projection, tensor)
             return
-        local = expert_id - self.first_expert
-        if self._apart is None:
-            self._part(local, projection, kind).copy_(self._own_slice(projection, kind, tensor))
-        else:
-            is_mapped = isinstance(tensor, MappedTensor)
-            self._apart[projection, kind][local] = (
-                tensor if is_mapped else tensor.to("cpu", copy=True).contiguous()
-            )
+        is_mapped = isinstance(tensor, MappedTensor)
+        if self._apart is not None and not is_mapped:
+            tensor = tensor.to("cpu", copy=True).contiguous()
+        for slot in self.slots[expert_id]:
+            if self._apart is None:
+                self._part(slot, projection, kind).copy_(self._own_slice(projection, kind, tensor))
+            else:
+                self._apart[projection, kind][slot] = tensor
         self._packed = None
 
     def _check_shape(self, expert_id: int, projection: str, tensor: Tensor) -> None:
@@ -169,20 +171,32 @@ class ExpertWeights(nn.Module):
         width //= GROUP_SIZE if kind == "weight_scale" else NIBBLES_PER_WORD
         return tensor[:, self.tp_rank * width : (self.tp_rank + 1) * width]
 
-    def _part(self, local: int, projection: str, kind: str) -> Tensor:
+    def _part(self, slot: int, projection: str, kind: str) -> Tensor:
         """Return where a stacked parameter keeps one projection of a local expert."""
         suffix = "_scale" if kind == "weight_scale" else ""
         if projection == "down_proj":
-            return getattr(self, f"w2{suffix}").data[local]  # type: ignore[no-any-return]
+            return getattr(self, f"w2{suffix}").data[slot]  # type: ignore[no-any-return]
         start = EXPERT_PROJECTIONS.index(projection) * self.intermediate_size
         rows = slice(start, start + self.intermediate_size)
-        return getattr(self, f"w13{suffix}").data[local, rows]  # type: ignore[no-any-return]
+        return getattr(self, f"w13{suffix}").data[slot, rows]  # type: ignore[no-any-return]
 
     def stand_in(self) -> None:
         """Hold zeros where no checkpoint is read (--load-format dummy)."""
         if self._apart is not None:
             self._apart = None
             self._make_stacked()
+
+
+def intermediate_share(config: Any) -> int:
+    """Return this rank's part of every expert's width; ValueError where it cannot be split."""
+    num_ranks = get_parallel().moe_tp_size
+    value = config.moe_intermediate_size
+    if value % (num_ranks * GROUP_SIZE):
+        raise ValueError(
+            f"moe_intermediate_size={value} cannot be split over {num_ranks} ranks in multiples of "
+            f"{GROUP_SIZE}; use a --tp-size / --ep-size that divides it"
+        )
+    return int(value // num_ranks)
 
 
 def describe_held_experts(model: nn.Module) -> str:

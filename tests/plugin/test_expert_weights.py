@@ -9,7 +9,7 @@ import torch
 from sglang_kimi.checkpoint import text_tensors
 from sglang_kimi.environment import CPU_EXPERT_LAYERS
 from sglang_kimi.mapped_shard import MappedTensor, mapped_text_tensors
-from sglang_kimi.moe import weights
+from sglang_kimi.moe import expert_location, weights
 from sglang_kimi.moe.host import moe_int4_on_host
 from sglang_kimi.moe.placement import check_cpu_expert_layers, experts_lie_apart
 from sglang_kimi.moe.weights import ExpertWeights, describe_held_experts
@@ -42,7 +42,12 @@ def rank(text_config, monkeypatch):
         parallel = SimpleNamespace(
             moe_ep_rank=ep_rank, moe_ep_size=ep_size, moe_tp_rank=tp_rank, moe_tp_size=tp_size
         )
-        monkeypatch.setattr(weights, "get_parallel", lambda: parallel)
+        for module in (weights, expert_location):
+            monkeypatch.setattr(module, "get_parallel", lambda: parallel)
+        nothing_redundant = SimpleNamespace(
+            moe=SimpleNamespace(ep_num_redundant_experts=0, enable_eplb=False)
+        )
+        monkeypatch.setattr(expert_location, "get_exec", lambda: nothing_redundant)
         return ExpertWeights(SimpleNamespace(**text_config), 1)
 
     return make
