@@ -776,11 +776,8 @@ SEAMS: dict[str, Seam] = {
     **CPU_SEAMS,
     **GPU_SEAMS,
     **MODEL_SEAMS,
-<<<<<<< HEAD
     **BENCH_SEAMS,
-=======
     **MOE_SEAMS,
->>>>>>> main
     **CHAT_SEAMS,
     **SCRIPT_SEAMS,
 }
