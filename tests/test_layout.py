@@ -28,6 +28,7 @@ HEAVY = ("torch", "transformers", "xgrammar", "llguidance", "jsonschema", "sglan
 HEAVY_ON_PURPOSE = (
     "sglang_kimi.launch.mini",
     *("sglang_kimi.launch.bench.kernel_table", "sglang_kimi.launch.bench.kernel_peers"),
+    *("sglang_kimi.launch.bench.kernel_row", "sglang_kimi.launch.bench.kernel_dense_rows"),
 )
 """Loaded only when a checkpoint is written or kernels are timed: torch may stand at their top."""
 
