@@ -30,15 +30,20 @@ class ConversionError(ValueError):
     """The checkpoint holds what GGUF cannot express; the message names the tensor."""
 
 
-def convert_to_gguf(checkpoint: Path, target: Path) -> None:
+def convert_to_gguf(checkpoint: Path, target: Path, *, is_exact: bool = False) -> None:
     """Write `target` from a checkpoint's folder. The whole model is held in memory once.
 
+    is_exact: every weight as float32, experts too: engines of this family round the activations
+    that meet other types, to 8 bits for Q4_0, so that their greedy tokens soon differ.
     Raises ConversionError, and what a missing file or tensor raises.
     """
     config = json.loads((checkpoint / "config.json").read_text())["text_config"]
     with ExitStack() as stack:
         read = _reader(checkpoint, stack)
-        write_gguf(target, _pairs(config), dict(_tensors(config, read)))
+        tensors = dict(_tensors(config, read))
+        if is_exact:
+            tensors = {name: _widened(tensor) for name, tensor in tensors.items()}
+        write_gguf(target, _pairs(config), tensors)
 
 
 def _reader(checkpoint: Path, stack: ExitStack) -> Read:
@@ -126,8 +131,8 @@ def _attention(config: Mapping[str, Any], read: Read) -> Iterator[tuple[str, Ggu
     yield "attn_kv_a_mqa.weight", _bf16(read("self_attn.kv_a_proj_with_mqa.weight"))
     yield "attn_output.weight", _bf16(read("self_attn.o_proj.weight"))
     sizes = [config["qk_nope_head_dim"], config["v_head_dim"]]
-    per_head = read("self_attn.kv_b_proj.weight").unflatten(0, (-1, sum(sizes)))
-    keys, values = per_head.split(sizes, dim=1)
+    per_head = read("self_attn.kv_b_proj.weight").view(-1, sum(sizes), config["kv_lora_rank"])
+    keys, values = per_head[:, : sizes[0]], per_head[:, sizes[0] :]
     yield "attn_k_b.weight", _bf16(keys.transpose(1, 2))
     yield "attn_v_b.weight", _bf16(values)
 
@@ -171,3 +176,16 @@ def _float32(tensor: Tensor) -> GgufTensor:
 def _bf16(tensor: Tensor) -> GgufTensor:
     stored = tensor.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
     return GgufTensor(tuple(tensor.shape), "BF16", stored)
+
+
+def _widened(tensor: GgufTensor) -> GgufTensor:
+    """Return the same numbers as float32."""
+    if tensor.type == "F32":
+        return tensor
+    stored = torch.frombuffer(bytearray(tensor.data), dtype=torch.uint8)
+    if tensor.type == "BF16":
+        return _float32(stored.view(torch.bfloat16).view(tensor.shape))
+    blocks = stored.view(-1, 2 + GROUP_SIZE // 2)
+    scale, pairs = blocks[:, :2].contiguous().view(torch.float16).float(), blocks[:, 2:]
+    codes = torch.cat([pairs & 15, pairs >> 4], dim=-1).float() - 8
+    return _float32((scale * codes).view(tensor.shape))
