@@ -101,9 +101,8 @@ class CpuAttentionMLA(DeepseekV2AttentionMLA):  # type: ignore[misc]
         """Return some heads' part; weight: [num_heads, qk_nope_head_dim + v_head_dim, rank]."""
         num_heads, width, rank = weight.shape
         expanded = bf16_linear(latents[:, :rank], weight.flatten(0, 1))
-        k_nope, value = expanded.view(-1, num_heads, width).split(
-            [self.qk_nope_head_dim, self.v_head_dim], dim=-1
-        )
+        expanded = expanded.view(-1, num_heads, width)
+        k_nope, value = expanded[..., : -self.v_head_dim], expanded[..., -self.v_head_dim :]
         k_pe = latents[:, None, rank:].expand(-1, num_heads, -1)
         return mla_expanded(
             query,
