@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import parse, render, serve
+from . import parse, render, serve, tune
 from .bench import command as bench
 from .demo import command as demo
 from .jsonlines import EXIT_LINE_ERRORS, EXIT_USAGE, UsageError
@@ -53,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"sglang-kimi {version('sglang-kimi')}"
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, demo, mini, render, parse, bench):
+    for module in (serve, demo, mini, render, parse, bench, tune):
         module.add_parser(subparsers)
     return parser

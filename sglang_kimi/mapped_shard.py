@@ -39,6 +39,7 @@ def mapped_text_tensors(shard: Path) -> Iterator[tuple[str, MappedTensor]]:
     header = read_header(shard)
     with shard.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    warnings.filterwarnings("ignore", "The given buffer is not writable")  # nor shall it be
     data_start = 8 + int.from_bytes(content[:8], "little")
     for name, entry in header.items():
         if is_vision_tensor(name):
@@ -50,11 +51,7 @@ def mapped_text_tensors(shard: Path) -> Iterator[tuple[str, MappedTensor]]:
             )
         begin, end = entry["data_offsets"]
         dtype = STORED[entry["dtype"]]
-        flat = _read_only_view(content, data_start + begin, (end - begin) // dtype.itemsize, dtype)
+        flat = torch.frombuffer(
+            content, dtype=dtype, count=(end - begin) // dtype.itemsize, offset=data_start + begin
+        )
         yield name, flat.view(entry["shape"]).as_subclass(MappedTensor)
-
-
-def _read_only_view(content: mmap.mmap, offset: int, count: int, dtype: torch.dtype) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given buffer is not writable")
-        return torch.frombuffer(content, dtype=dtype, count=count, offset=offset)

@@ -10,8 +10,8 @@ from typing import Any
 from . import config, mapped_loading, step_times, tokenizer
 from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint, read_text_config
+from .moe import register as all_to_all
 from .moe.placement import check_cpu_expert_layers
-from .moe.register import register as register_all_to_all
 from .seams import hook, require
 
 MODEL_PACKAGE = "sglang_kimi.models"
@@ -27,7 +27,7 @@ def register() -> None:
     register_model_class()
     step_times.register()
     mapped_loading.register()
-    register_all_to_all()
+    all_to_all.register()
     if multiprocessing.parent_process() is None:
         hook("launch", refuse_broken_checkpoint, "before")
 
@@ -63,9 +63,8 @@ def refuse_broken_checkpoint(*args: Any, **kwargs: Any) -> None:
         return
     try:
         check_checkpoint(server_args.model_path)
-        check_cpu_expert_layers(
-            read_text_config(server_args.model_path),
-            has_graphs=server_args.device != "cpu" and not server_args.disable_cuda_graph,
-        )
+        has_graphs = server_args.device != "cpu" and not server_args.disable_cuda_graph
+        check_cpu_expert_layers(read_text_config(server_args.model_path), has_graphs=has_graphs)
+        all_to_all.check_all_to_all(server_args, has_graphs=has_graphs)
     except ValueError as error:
         raise SystemExit(f"sglang-kimi: {server_args.model_path}: {error}") from None

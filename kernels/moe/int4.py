@@ -46,7 +46,7 @@ def moe_int4(x: Tensor, experts: AnyInt4Experts, topk_ids: Tensor, topk_weights:
     _check_arguments(x, experts, topk_ids, topk_weights)
     if x.shape[0] == 0:
         return torch.zeros_like(x)
-    if uses_triton(x, experts):
+    if uses_triton(experts, x):
         from .int4_triton import triton_moe_int4
 
         return triton_moe_int4(x, experts, topk_ids, topk_weights)

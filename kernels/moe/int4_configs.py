@@ -1,7 +1,7 @@
 """Tile sizes of the Triton INT4 kernels: measured ones from files, documented defaults without.
 
-One JSON file for a kind of device, `<device name>.json`, looked for in the user's cache (where
-`sglang-kimi tune int4` writes) and then beside this module (`configs/`, which ships with the wheel):
+One JSON file for a kind of device, `<device name>.json`, looked for in the user's cache, where
+`sglang-kimi tune int4` writes, and then in `configs/` beside this module, part of the wheel:
 
     {"device": "NVIDIA H100 80GB HBM3", "triton": "3.8.0", "shapes": {
        "48x7168x2048": {"8": {"block_m": 16, "gate_up": {...}, "down": {...}, "us": 41.0}}}}

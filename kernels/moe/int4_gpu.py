@@ -8,12 +8,12 @@ and `torch` take just that. `marlin` is SGLang's kernel with weights of its own 
 import functools
 import logging
 import os
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeGuard, get_args
 
 import torch
 from torch import Tensor
 
-from .int4_experts import Int4Experts
+from .int4_experts import AnyInt4Experts, Int4Experts
 from .int4_format import GROUP_SIZE
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def moe_kernel() -> MoeKernel:
     raise ValueError(f"{MOE_KERNEL}: want one of {', '.join(get_args(MoeKernel))}, got {text!r}")
 
 
-def uses_triton(x: Tensor, experts: object) -> bool:
+def uses_triton(experts: AnyInt4Experts, x: Tensor) -> TypeGuard[Int4Experts]:
     """Return whether the Triton kernels take this call.
 
     Raises RuntimeError if they were asked for and cannot run here, ValueError if they cannot take
@@ -63,7 +63,7 @@ def triton_is_chosen(kernel: MoeKernel, device_index: int) -> bool:
     return False
 
 
-def unfit_for_triton(x: Tensor, experts: object) -> str:
+def unfit_for_triton(x: Tensor, experts: AnyInt4Experts) -> str:
     """Return what the kernels cannot take about these tensors, empty if nothing."""
     if x.dtype != torch.bfloat16:
         return f"x: want bfloat16, got {x.dtype}"

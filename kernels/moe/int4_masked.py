@@ -31,7 +31,7 @@ def moe_int4_masked(
         raise ValueError(
             f"num_rows: want [{want[0]}] int32 or int64, got {[*num_rows.shape]} {num_rows.dtype}"
         )
-    if uses_triton(x, experts):
+    if uses_triton(experts, x):
         from .int4_triton import triton_moe_int4_masked
 
         return triton_moe_int4_masked(x, experts, num_rows, expected_rows)

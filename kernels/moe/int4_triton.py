@@ -8,15 +8,15 @@ Imports Triton: only for those who will run it. Never run on a GPU; checked with
 interpreter (TRITON_INTERPRET=1), and compiled for sm_90 and sm_100.
 """
 
-from dataclasses import asdict
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import torch
 import triton
 from torch import Tensor
 
 from .expert_blocks import ExpertBlocks, blocks_of_masked_rows, blocks_of_pairs
-from .int4_configs import Int4Config, find_config
+from .int4_configs import Int4Config, Tile, find_config
 from .int4_experts import Int4Experts
 from .int4_format import NIBBLES_PER_WORD
 from .int4_triton_kernels import down_kernel, gate_up_kernel, sum_slots_kernel
@@ -59,7 +59,9 @@ def triton_moe_int4_masked(
 ) -> Tensor:
     """Apply each expert to its own rows; arguments and result as of `int4.moe_int4_masked`."""
     num_experts, max_rows, hidden_size = x.shape
-    config = config or find_config(x.device, experts, max_rows, expected_rows * num_experts)
+    # As many rows an expert as so many tokens bring with top-8 of 384 at 8 ranks.
+    expected = expected_rows * num_experts
+    config = config or find_config(x.device, experts, expected, expected)
     blocks = blocks_of_masked_rows(num_rows, max_rows, config.block_m)
     outputs = _run_blocks(x.reshape(-1, hidden_size), experts, blocks, config, 1, None)
     return outputs.view(num_experts, max_rows, hidden_size)
@@ -74,22 +76,63 @@ def _run_blocks(
     weights: Tensor | None,
 ) -> Tensor:
     """Return [num_positions, hidden_size] bf16, rows without an expert unwritten."""
-    hidden, inter = experts.hidden_size, experts.moe_intermediate_size
-    num_positions = x.shape[0] * num_slots
-    x = x.unflatten(-1, (-1, NIBBLES_PER_WORD)).mT.contiguous()  # by nibble, as the kernels say
-    activated = torch.empty(num_positions, inter, dtype=torch.bfloat16, device=x.device)
-    output = torch.empty(num_positions, hidden, dtype=torch.bfloat16, device=x.device)
-    maps = (blocks.pair, blocks.expert, blocks.first, blocks.end)
-    flags = (blocks.pair is not None, x.device.type == "cpu")
-    gate_up, down = config.gate_up, config.down
-    gate_up_kernel[(blocks.num_blocks * triton.cdiv(inter, gate_up.block_n),)](
-        *(x, experts.w13, experts.w13_scale, activated, *maps),
-        *(num_slots, hidden, inter, *flags, config.block_m),
-        **asdict(gate_up),
-    )
-    down_kernel[(blocks.num_blocks * triton.cdiv(hidden, down.block_n),)](
-        *(activated, experts.w2, experts.w2_scale, output, weights, *maps),
-        *(hidden, inter, *flags, config.block_m),
-        **asdict(down),
-    )
-    return output
+    work = Int4Work(x, experts, blocks, num_slots, weights)
+    for kernel, launch in (
+        (gate_up_kernel, work.gate_up(config.gate_up)),
+        (down_kernel, work.down(config.down)),
+    ):
+        kernel[launch.grid](*launch.arguments, **launch.options)
+    return work.output
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a Triton kernel is called with."""
+
+    grid: tuple[int]
+    arguments: tuple[Any, ...]
+    options: dict[str, int]
+
+
+class Int4Work:
+    """The tensors of one call, and how the two matrix kernels are launched on them.
+
+    output: [num_positions, hidden_size] bf16, written by the second one.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        experts: Int4Experts,
+        blocks: ExpertBlocks,
+        num_slots: int,
+        weights: Tensor | None,
+    ) -> None:
+        hidden, inter = experts.hidden_size, experts.moe_intermediate_size
+        num_positions = x.shape[0] * num_slots
+        self.x = x.reshape(x.shape[0], -1, NIBBLES_PER_WORD).mT.contiguous()  # by nibble
+        self.activated = x.new_empty(num_positions, inter)
+        self.output = x.new_empty(num_positions, hidden)
+        self.experts, self.blocks, self.weights = experts, blocks, weights
+        self.num_slots = num_slots
+        self.maps = (blocks.pair, blocks.expert, blocks.first, blocks.end)
+        self.sizes = (hidden, inter)
+        self.flags = (blocks.pair is not None, x.device.type == "cpu", blocks.block_m)
+
+    def gate_up(self, tile: Tile) -> Launch:
+        """Return the launch of the first matrix product, with SwiGLU."""
+        num_tiles = triton.cdiv(self.experts.moe_intermediate_size, tile.block_n)
+        weights = (self.experts.w13, self.experts.w13_scale)
+        arguments = (self.x, *weights, self.activated, *self.maps, self.num_slots)
+        return self._launch(num_tiles, arguments, tile)
+
+    def down(self, tile: Tile) -> Launch:
+        """Return the launch of the second matrix product, with the router weights."""
+        num_tiles = triton.cdiv(self.experts.hidden_size, tile.block_n)
+        weights = (self.experts.w2, self.experts.w2_scale)
+        arguments = (self.activated, *weights, self.output, self.weights, *self.maps)
+        return self._launch(num_tiles, arguments, tile)
+
+    def _launch(self, num_tiles: int, arguments: tuple[Any, ...], tile: Tile) -> Launch:
+        grid = (self.blocks.num_blocks * num_tiles,)
+        return Launch(grid, (*arguments, *self.sizes, *self.flags), asdict(tile))

@@ -11,21 +11,23 @@ A nibble becomes a number without an integer-to-float conversion, which a GPU do
 its rate: 0x4B000000 | code is the float32 number 2^23 + code; 2^23 + 8 less is the weight, exact.
 """
 
+# mypy: disable-error-code="untyped-decorator, no-untyped-def"
+
 import triton
 import triton.language as tl
 
 
 @triton.jit
-def _to_bf16(x, interpreted: tl.constexpr):  # type: ignore[no-untyped-def]
+def _to_bf16(x, interpreted: tl.constexpr):
     """Round to the nearest bf16, ties to even; Triton's interpreter would cut the bits off."""
     if interpreted:
         bits = x.to(tl.int32, bitcast=True)
-        x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+        x = ((bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000).to(tl.float32, bitcast=True)
     return x.to(tl.bfloat16)
 
 
 @triton.jit
-def _product(  # type: ignore[no-untyped-def]
+def _product(
     total,  # [block_n, block_m] float32
     packed,  # [block_n, block_words] int32
     scale,  # [block_n, block_words] float32
@@ -33,7 +35,7 @@ def _product(  # type: ignore[no-untyped-def]
     nibble: tl.constexpr,
     interpreted: tl.constexpr,
 ):
-    """Add the products of one nibble of each word, weights rounded to bf16, to the float32 total."""
+    """Add the products of one nibble of each word to the total, weights rounded to bf16."""
     code = (packed >> (4 * nibble)) & 0xF
     weight = ((code | 0x4B000000).to(tl.float32, bitcast=True) - 8388616.0) * scale
     weight = _to_bf16(weight, interpreted)
@@ -43,7 +45,7 @@ def _product(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def gate_up_kernel(  # type: ignore[no-untyped-def]
+def gate_up_kernel(
     x_ptr,  # [num_tokens, 8, hidden_size // 8] bf16, by nibble
     w13_ptr,  # [num_experts, 2 * inter_size, hidden_size // 8] int32
     w13_scale_ptr,  # [num_experts, 2 * inter_size, hidden_size // 32] bf16
@@ -106,7 +108,7 @@ def gate_up_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def down_kernel(  # type: ignore[no-untyped-def]
+def down_kernel(
     activated_ptr,  # [num_positions, 8, inter_size // 8] bf16, by nibble
     w2_ptr,  # [num_experts, hidden_size, inter_size // 8] int32
     w2_scale_ptr,  # [num_experts, hidden_size, inter_size // 32] bf16
@@ -124,7 +126,7 @@ def down_kernel(  # type: ignore[no-untyped-def]
     block_n: tl.constexpr,
     block_words: tl.constexpr,
 ):
-    """output[pair] = weight[pair] * (w_down activated); without pairs output[position], as it is."""
+    """output[pair] = weight[pair] * (w_down activated); without pairs a position, unweighted."""
     num_words: tl.constexpr = inter_size // 8
     num_tiles: tl.constexpr = (hidden_size + block_n - 1) // block_n
     block = tl.program_id(0) // num_tiles
@@ -160,7 +162,7 @@ def down_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def sum_slots_kernel(  # type: ignore[no-untyped-def]
+def sum_slots_kernel(
     output_ptr,  # [num_tokens, num_slots, hidden_size] bf16; slots of no local expert are unwritten
     ids_ptr,  # [num_tokens, num_slots]
     sum_ptr,  # [num_tokens, hidden_size] bf16, written

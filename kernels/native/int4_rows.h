@@ -99,6 +99,7 @@ inline __m256 spread(uint32_t pair) {
   return _mm256_castsi256_ps(_mm256_shuffle_epi8(_mm256_set1_epi32(int(pair)), order));
 }
 
+// acc[t] += one chunk of a row times T activation rows, whose chunk begins at x[t] + at.
 template <int T>
 inline void add_chunk(__m256i codes, __m256 scale, const int32_t* const* x, size_t at, __m256* acc) {
   const __m256i mask = _mm256_set1_epi16(15);
@@ -115,41 +116,58 @@ inline void add_chunk(__m256i codes, __m256 scale, const int32_t* const* x, size
   }
 }
 
-// out[t * stride] = one row times activation row xs[t]. One row at a time: a single sequential
-// stream with a far prefetch reads faster than two or four streams do.
-template <int T>
-inline void dot_row(const Int4Rows& row, const QuantisedRows& x, const int* xs, float* out, int stride) {
+// out[t * num_rows + r * step] = row r * step times activation row xs[t], for R rows at a time.
+template <int R, int T>
+inline void dot_rows(const Int4Rows& rows, int step, const QuantisedRows& x, const int* xs, float* out,
+                     int num_rows) {
   const int32_t* values[T];
-  __m256 acc[T];
-  for (int t = 0; t < T; t++) values[t] = x.row(xs[t]), acc[t] = _mm256_setzero_ps();
-  const int whole = row.inputs / kChunk;
+  __m256 acc[R][T];
+  Int4Rows row[R];
+  for (int t = 0; t < T; t++) values[t] = x.row(xs[t]);
+  for (int r = 0; r < R; r++) {
+    row[r] = rows.from(r * step);
+    for (int t = 0; t < T; t++) acc[r][t] = _mm256_setzero_ps();
+  }
+  const int whole = rows.inputs / kChunk;
   for (int c = 0; c < whole; c++) {
-    const uint8_t* source = row.codes + size_t(c) * 32;
-    _mm_prefetch(reinterpret_cast<const char*>(source + kPrefetch), _MM_HINT_T0);
-    uint32_t pair;
-    std::memcpy(&pair, row.scales + size_t(c) * 4, 4);
-    add_chunk<T>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)), spread(pair), values,
-                 size_t(c) * kChunkWords, acc);
+    for (int r = 0; r < R; r++) {
+      const uint8_t* source = row[r].codes + size_t(c) * 32;
+      _mm_prefetch(reinterpret_cast<const char*>(source + kPrefetch), _MM_HINT_T0);
+      uint32_t pair;
+      std::memcpy(&pair, row[r].scales + size_t(c) * 4, 4);
+      add_chunk<T>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)), spread(pair),
+                   values, size_t(c) * kChunkWords, acc[r]);
+    }
   }
-  if (row.inputs % kChunk) {  // one group is left; the other half counts as zeros
-    const __m128i* source = reinterpret_cast<const __m128i*>(row.codes + size_t(whole) * 32);
-    add_chunk<T>(_mm256_zextsi128_si256(_mm_loadu_si128(source)), spread(row.scale(whole * 2)),
-                 values, size_t(whole) * kChunkWords, acc);
+  for (int r = 0; r < R; r++) {
+    if (rows.inputs % kChunk) {  // one group is left; the other half counts as zeros
+      const __m128i* source = reinterpret_cast<const __m128i*>(row[r].codes + size_t(whole) * 32);
+      add_chunk<T>(_mm256_zextsi128_si256(_mm_loadu_si128(source)), spread(row[r].scale(whole * 2)),
+                   values, size_t(whole) * kChunkWords, acc[r]);
+    }
+    for (int t = 0; t < T; t++) out[size_t(t) * num_rows + r * step] = sum(acc[r][t]);
   }
-  for (int t = 0; t < T; t++) out[size_t(t) * stride] = sum(acc[t]);
 }
 
-// out[t * stride + r] for num_rows rows and the num_x activation rows named by xs.
+// out[t * num_rows + r] for num_rows (even) rows and T activation rows. One of these reads two weight
+// rows at a time, half of all rows apart: memory serves two streams faster. More of them need the
+// registers.
+template <int T>
+inline void multiply_rows(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const int* xs,
+                          float* out) {
+  constexpr int R = T == 1 ? 2 : 1;
+  const int step = num_rows / R;
+  for (int r = 0; r < step; r++) dot_rows<R, T>(rows.from(r), step, x, xs, out + r, num_rows);
+}
+
+// The same for any number of activation rows, those named by xs.
 inline void multiply_few(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const int* xs,
-                         int num_x, float* out, int stride) {
-  for (int r = 0; r < num_rows; r++) {
-    const Int4Rows row = rows.from(r);
-    int t = 0;
-    for (; t + 4 <= num_x; t += 4) dot_row<4>(row, x, xs + t, out + size_t(t) * stride + r, stride);
-    if (num_x - t == 3) dot_row<3>(row, x, xs + t, out + size_t(t) * stride + r, stride);
-    if (num_x - t == 2) dot_row<2>(row, x, xs + t, out + size_t(t) * stride + r, stride);
-    if (num_x - t == 1) dot_row<1>(row, x, xs + t, out + size_t(t) * stride + r, stride);
-  }
+                         int num_x, float* out) {
+  for (; num_x >= 4; num_x -= 4, xs += 4, out += 4 * size_t(num_rows))
+    multiply_rows<4>(rows, num_rows, x, xs, out);
+  if (num_x == 3) multiply_rows<3>(rows, num_rows, x, xs, out);
+  if (num_x == 2) multiply_rows<2>(rows, num_rows, x, xs, out);
+  if (num_x == 1) multiply_rows<1>(rows, num_rows, x, xs, out);
 }
 
 }  // namespace kimi

@@ -25,7 +25,10 @@ inline void store_lanes(float* target, Lanes v) { _mm512_storeu_ps(target, v); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
 inline Lanes multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
 inline Lanes add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
-inline float sum_lanes(Lanes v) { return _mm512_reduce_add_ps(v); }
+inline __m256 fold(Lanes v) {
+  return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+}
+inline float sum_lanes(Lanes v) { return sum(fold(v)); }
 inline RawLanes load_pairs(const uint16_t* source) { return _mm512_loadu_si512(source); }
 inline Lanes low_halves(RawLanes pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 inline Lanes high_halves(RawLanes pairs) {
@@ -49,6 +52,7 @@ inline void store_lanes(float* target, Lanes v) { _mm256_storeu_ps(target, v); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a, b, c); }
 inline Lanes multiply(Lanes a, Lanes b) { return _mm256_mul_ps(a, b); }
 inline Lanes add(Lanes a, Lanes b) { return _mm256_add_ps(a, b); }
+inline __m256 fold(Lanes v) { return v; }
 inline float sum_lanes(Lanes v) { return sum(v); }
 inline RawLanes load_pairs(const uint16_t* source) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));

@@ -49,6 +49,10 @@ _SIGNATURES: Final = {
 _WITH_STATUS: Final = frozenset(("kimi_moe_int4", "kimi_mla_absorbed"))  # these return an int
 
 
+class CheckError(RuntimeError):
+    """A compiled library computes something else than torch."""
+
+
 @cache
 def native_library() -> ctypes.CDLL | None:
     """Return the library, None where plain torch does the work; chosen once, said in the log.
@@ -69,7 +73,7 @@ def native_library() -> ctypes.CDLL | None:
             continue
         try:
             library = _checked(_find_or_compile(variant))
-        except (BuildError, OSError, RuntimeError) as error:
+        except (BuildError, CheckError, OSError) as error:
             logger.warning("CPU kernels: no %s, which this CPU could run; %s", variant, error)
             reasons.append(f"{variant}: {error}")
             continue

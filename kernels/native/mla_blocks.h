@@ -15,7 +15,7 @@ namespace kimi {
 
 constexpr int kTileBytes = 160 * 1024;  // of keys, in L2 beside the block's queries and sums
 constexpr int kMaxTile = 64;
-constexpr int kStride = kMaxTile + 8;  // of scores: threes of keys may go two beyond a tile
+constexpr int kStride = kMaxTile + 8;  // of scores: a block of them may go beyond a tile
 constexpr int kPartsPerThread = 2;
 
 // Sizes of one step: floats of a query, floats of an output row, keys of a tile.
@@ -110,7 +110,7 @@ class Worker {
       count_ = std::min(shape_.tile, part.end - first);
       std::copy_n(next_keys_, count_, keys_);
       std::copy_n(next_values_, count_, values_);
-      for (int i = count_; i < count_ + 2; i++) keys_[i] = keys_[count_ - 1];
+      for (int i = count_; i < count_ + kKeys - 1; i++) keys_[i] = keys_[count_ - 1];
       is_right &= find_next(block, part, first + shape_.tile);
       score_all();
       soften_all(block, first, sums);
@@ -151,24 +151,33 @@ class Worker {
 
   // Group by group of queries; each group fetches its share of the next tile's cache lines.
   void score_all() {
-    const int groups = (num_rows_ + 3) / 4;
-    for (int row = 0, group = 0; row < num_rows_; row += 4, group++) {
+    const int groups = (num_rows_ + kQueries - 1) / kQueries;
+    for (int group = 0; group < groups; group++) {
+      const int row = group * kQueries;
       const float* query = queries_.get() + int64_t(row) * shape_.width;
       float* scores = scores_.get() + row * kStride;
       const int keys_begin = shape_.width * group / groups, keys_end = shape_.width * (group + 1) / groups;
       const int values_begin = shape_.rank * group / groups, values_end = shape_.rank * (group + 1) / groups;
-      for (int i = 0; i < count_; i += 3) {
-        for (int k = i; k < std::min(i + 3, count_); k++) {
+      for (int i = 0; i < count_; i += kKeys) {
+        for (int k = i; k < std::min(i + kKeys, count_); k++) {
           fetch(next_keys_[k], keys_begin, keys_end);
           if (next_values_[k] != next_keys_[k]) fetch(next_values_[k], values_begin, values_end);
         }
-        switch (std::min(4, num_rows_ - row)) {
-          case 4: score<4, 3>(query, keys_ + i, shape_.width, scores + i, kStride); break;
-          case 3: score<3, 3>(query, keys_ + i, shape_.width, scores + i, kStride); break;
-          case 2: score<2, 3>(query, keys_ + i, shape_.width, scores + i, kStride); break;
-          default: score<1, 3>(query, keys_ + i, shape_.width, scores + i, kStride);
-        }
+        score_block(std::min(kQueries, num_rows_ - row), query, keys_ + i, scores + i);
       }
+    }
+  }
+
+  void score_block(int queries, const float* query, const Cell* const* keys, float* scores) const {
+    switch (queries) {
+#ifdef __AVX512F__
+      case 6: return score<6>(query, keys, shape_.width, scores, kStride);
+      case 5: return score<5>(query, keys, shape_.width, scores, kStride);
+#endif
+      case 4: return score<4>(query, keys, shape_.width, scores, kStride);
+      case 3: return score<3>(query, keys, shape_.width, scores, kStride);
+      case 2: return score<2>(query, keys, shape_.width, scores, kStride);
+      default: return score<1>(query, keys, shape_.width, scores, kStride);
     }
   }
 
@@ -199,25 +208,25 @@ class Worker {
     copy_columns<P>(values_, count_, column, columns_);
     for (int row = 0; row < num_rows_;) {
       const int left = num_rows_ - row;
+      const int count = left == 4 && kSumQueries == 3 ? 2 : std::min(left, kSumQueries);  // not 3 + 1
       const float* weights = scores_.get() + row * kStride;
       float* target = output + int64_t(row) * shape_.rank + column;
-      if (left == 1) {
-        add_values<1, P>(weights, kStride, columns_, count_, target, shape_.rank);
-        row += 1;
-      } else if (left == 2 || left == 4) {  // 2 + 2 rather than 3 + 1
-        add_values<2, P>(weights, kStride, columns_, count_, target, shape_.rank);
-        row += 2;
-      } else {
-        add_values<3, P>(weights, kStride, columns_, count_, target, shape_.rank);
-        row += 3;
+      switch (count) {
+#ifdef __AVX512F__
+        case 4: add_values<4, P>(weights, kStride, columns_, count_, target, shape_.rank); break;
+#endif
+        case 3: add_values<3, P>(weights, kStride, columns_, count_, target, shape_.rank); break;
+        case 2: add_values<2, P>(weights, kStride, columns_, count_, target, shape_.rank); break;
+        default: add_values<1, P>(weights, kStride, columns_, count_, target, shape_.rank);
       }
+      row += count;
     }
   }
 
   const Shape& shape_;
   const Source& source_;
   Floats queries_, scores_;
-  const Cell *keys_[kMaxTile + 2] = {}, *values_[kMaxTile] = {};
+  const Cell *keys_[kMaxTile + kKeys] = {}, *values_[kMaxTile] = {};
   const Cell *next_keys_[kMaxTile] = {}, *next_values_[kMaxTile] = {};
   int num_rows_ = 0, count_ = 0;
   alignas(64) float columns_[kMaxTile * 2 * kPair];

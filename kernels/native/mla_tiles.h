@@ -2,8 +2,8 @@
 //
 // For scores the rows are read where they lie: a bf16 row gives pairs, whose even and odd inputs are
 // two vectors, and the queries are reordered to match; a float32 row gives two vectors in plain
-// order. For the weighted sum a few columns of all rows are copied as float32, into L1. Up to 4
-// queries x 3 rows, or 3 queries x 4 vectors, sum in registers: one more would spill.
+// order. For the weighted sum a few columns of all rows are copied as float32, into L1. All
+// sums of a block stay in registers; one more would be stored and loaded at every step.
 #pragma once
 #include <cmath>
 
@@ -12,6 +12,13 @@
 namespace kimi {
 
 constexpr float kMasked = -1e30f;
+#ifdef __AVX512F__
+constexpr int kQueries = 6, kKeys = 4;  // of one block of scores: 24 sums in 32 registers
+constexpr int kSumQueries = 4;          // of one block of the weighted sum, with 4 vectors of columns
+#else
+constexpr int kQueries = 4, kKeys = 3;  // 12 sums in 16 registers
+constexpr int kSumQueries = 3;
+#endif
 constexpr int kPair = 2 * kLanes;  // columns that are loaded and ordered together
 
 inline Lanes first_of_pair(const uint16_t* row) { return low_halves(load_pairs(row)); }
@@ -23,9 +30,10 @@ inline Lanes second_of_pair(const float* row) { return load_lanes(row + kLanes);
 inline int place(const uint16_t*, int i) { return i / 2 + i % 2 * kLanes; }
 inline int place(const float*, int i) { return i; }
 
-// Scores of Q queries, `width` floats each, against K cache rows.
-template <int Q, int K, class Cell>
+// Scores of Q queries, `width` floats each, against kKeys rows; four scores of each are written.
+template <int Q, class Cell>
 inline void score(const float* query, const Cell* const* rows, int width, float* scores, int stride) {
+  constexpr int K = kKeys;
   Lanes acc[Q][K];
   for (int q = 0; q < Q; q++)
     for (int k = 0; k < K; k++) acc[q][k] = zero_lanes();
@@ -43,7 +51,8 @@ inline void score(const float* query, const Cell* const* rows, int width, float*
     }
   }
   for (int q = 0; q < Q; q++)
-    for (int k = 0; k < K; k++) scores[q * stride + k] = sum_lanes(acc[q][k]);
+    _mm_storeu_ps(scores + q * stride,
+                  sum4(fold(acc[q][0]), fold(acc[q][1]), fold(acc[q][2]), fold(acc[q][K - 1])));
 }
 
 // columns[i] = P pairs of columns of cache row i as float32, in plain order.

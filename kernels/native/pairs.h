@@ -9,7 +9,9 @@ inline __m256i add_dot(__m256i acc, __m256i a, __m256i b) {
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
   return _mm256_dpwssd_epi32(acc, a, b);
 #else
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+  asm("" : "+x"(acc));  // g++ would form all products of a loop first, and spill them
+  return acc;
 #endif
 }
 

@@ -1,5 +1,7 @@
 """The same work as our CPU kernels do, in the best forms that torch offers."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -7,25 +9,35 @@ from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, unpack_int4
 
 
 class Int4PackExperts:
-    """Experts through `torch._weight_int4pack_mm_for_cpu`, an expert at a time, in bfloat16.
+    """Experts through `torch._weight_int4pack_mm_for_cpu`, an expert at a time.
 
     experts: any; made anew in torch's own packing, which is not measured.
+    Called with the arguments of `moe_int4`; computes in, and returns, bfloat16 or float32.
     """
 
     def __init__(self, experts: Int4Experts) -> None:
         self._w13 = [_packed(*pair) for pair in zip(experts.w13, experts.w13_scale, strict=True)]
         self._w2 = [_packed(*pair) for pair in zip(experts.w2, experts.w2_scale, strict=True)]
         self._inter = experts.moe_intermediate_size
+        self._dtype = torch.bfloat16
+
+    def in_float32(self) -> "Int4PackExperts":
+        """Return the same experts, the codes shared, for float32 products."""
+        other = copy(self)
+        other._dtype = torch.float32
+        other._w13 = [(codes, scales.float()) for codes, scales in self._w13]
+        other._w2 = [(codes, scales.float()) for codes, scales in self._w2]
+        return other
 
     def __call__(self, x: Tensor, topk_ids: Tensor, topk_weights: Tensor) -> Tensor:
-        """Apply the experts; arguments as of `moe_int4`. Returns bfloat16."""
-        output = torch.zeros_like(x, dtype=torch.bfloat16)
-        tokens = x.bfloat16()
+        """Apply the experts."""
+        output = torch.zeros_like(x, dtype=self._dtype)
+        tokens = x.to(self._dtype)
         for expert in torch.unique(topk_ids).tolist():
             rows, slots = (topk_ids == expert).nonzero(as_tuple=True)
             both = _multiply(tokens[rows], self._w13[expert])
             hidden = torch.nn.functional.silu(both[:, : self._inter]) * both[:, self._inter :]
-            weights = topk_weights[rows, slots, None].bfloat16()
+            weights = topk_weights[rows, slots, None].to(self._dtype)
             output.index_add_(0, rows, _multiply(hidden, self._w2[expert]) * weights)
         return output
 

@@ -3,10 +3,10 @@
 import argparse
 
 _DESCRIPTION = """\
-Time the INT4 experts and absorbed MLA of this package beside plain torch, interleaved, on random
-weights. read and FMA are this machine's limits, measured in the same run: a sum over 1 GiB, and
-torch's float32 matrix product. Prints median and p90, the work done a second, its share of the
-limit, the time of the other forms over ours, and the error against float64."""
+Time INT4 experts, products with bf16 weights, and MLA of this package beside plain torch,
+interleaved, on random weights. read and FMA are this machine's limits, measured in the same run: a
+sum over 1 GiB, and torch's float32 matrix product. Prints median and p90, the work done a second,
+its share of the limit, the time of the other forms over ours, and the error against float64."""
 
 
 def add_parser(subjects: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from sglang.srt.eplb.expert_distribution import get_global_expert_distribution_recorder
 from sglang.srt.eplb.expert_location import ModelConfigForExpertLocation
 from sglang.srt.layers.layer_boundary import (
     append_stages,
@@ -33,7 +35,7 @@ from sglang.srt.layers.vocab_parallel_embedding import (
     get_embedding_tp_kwargs,
 )
 from sglang.srt.models.deepseek_v2 import DeepseekV2AttentionMLA, DeepseekV2MLP
-from sglang.srt.runtime_context import get_parallel
+from sglang.srt.runtime_context import get_exec, get_parallel
 from sglang.srt.utils import BumpAllocator, add_prefix, make_pp_layers
 from torch import Tensor, nn
 
@@ -244,8 +246,11 @@ class KimiModel(nn.Module):
             dtype=torch.float32,
             device=positions.device,
         )
-        for layer in self.layers[self.start_layer : self.end_layer]:
-            hidden_states = layer(positions, hidden_states, forward_batch, zero_allocator)
+        for layer_id in range(self.start_layer, self.end_layer):
+            with counted_as(layer_id):
+                hidden_states = self.layers[layer_id](
+                    positions, hidden_states, forward_batch, zero_allocator
+                )
         if not self.pp_group.is_last_rank:
             return residual_batch.to_pp(hidden_states, forward_batch)
         hidden_states = residual_batch.complete_output(hidden_states, forward_batch)
@@ -354,6 +359,15 @@ class KimiK25ForConditionalGeneration(nn.Module):
             w_kc, w_vc = per_head.split([attention.qk_nope_head_dim, attention.v_head_dim], dim=1)
             attention.w_kc = w_kc.transpose(1, 2).contiguous().transpose(1, 2)
             attention.w_vc = w_vc.contiguous().transpose(1, 2)
+
+
+def counted_as(layer_id: int) -> AbstractContextManager[None]:
+    """Count what a layer chooses where something counts; a graph takes no context of this kind."""
+    if get_exec().moe.expert_distribution_recorder_mode is None:
+        return nullcontext()
+    recorder: Any = get_global_expert_distribution_recorder()
+    counted: AbstractContextManager[None] = recorder.with_current_layer(layer_id)
+    return counted
 
 
 def rope_settings(config: Any) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from sglang_kimi.kernels.moe.int4 import (
     SeparateInt4Experts,
     moe_int4,
 )
+from sglang_kimi.kernels.moe.int4_gpu import MOE_KERNEL
 
 from ..checkpoint import EXPERT_PROJECTIONS, NIBBLES_PER_WORD, CheckpointError
 from ..mapped_shard import MappedTensor
 from .expert_location import experts_move, local_experts, local_slots
 from .host import moe_int4_on_host, use_cores
+from .marlin import MarlinExperts, marlin_is_chosen
 from .placement import experts_lie_apart
 
 KINDS: Final = ("weight_packed", "weight_scale")
@@ -50,6 +52,7 @@ class ExpertWeights(nn.Module):
         self.intermediate_size = intermediate_share(config)
         self._apart: dict[tuple[str, str], list[Tensor | None]] | None = None
         self._packed: AnyInt4Experts | None = None
+        self.marlin: MarlinExperts | None = None
         device_type = torch.get_default_device().type
         self._is_beside_gpu = device_type != "cpu"
         if experts_lie_apart(layer_id, device_type, self.tp_size) and not experts_move():
@@ -70,6 +73,11 @@ class ExpertWeights(nn.Module):
         if experts_move():
             self._slots = local_slots(self.num_experts, self.layer_id)
         return self._slots
+
+    @property
+    def lie_apart(self) -> bool:
+        """Say whether each expert's tensors are kept one by one on the CPU (see `placement`)."""
+        return self._apart is not None
 
     def movable(self) -> list[Tensor]:
         """Return the stacked tensors, [num_local_experts, ...], whose rows SGLang may exchange."""
@@ -111,11 +119,26 @@ class ExpertWeights(nn.Module):
             )
         return loaded
 
+    def choose_kernel(self, dtype: torch.dtype, *, is_standard: bool) -> None:
+        """Take SGLang's Marlin where it is chosen (see `marlin_is_chosen`), once all is loaded."""
+        if self._apart is not None or self.marlin is not None:
+            return
+        sizes = (self.hidden_size, self.intermediate_size)
+        is_standard = is_standard and not experts_move()
+        if marlin_is_chosen(self.w13.device, dtype, sizes, is_standard=is_standard):
+            experts = self._pack()
+            assert isinstance(experts, Int4Experts)
+            self.marlin = MarlinExperts(experts)
+            self._packed = None
+            del self.w13, self.w13_scale, self.w2, self.w2_scale
+
     def run(self, hidden_states: Tensor, local_ids: Tensor, topk_weights: Tensor) -> Tensor:
         """Run this rank's experts on the tokens it received, wherever the experts lie.
 
         Arguments and result as of `moe_int4`; local_ids counts this rank's slots.
         """
+        if self.marlin is not None:
+            return self.marlin.run(hidden_states, local_ids, topk_weights)
         experts = self.packed()
         lies_elsewhere = self._apart is not None and hidden_states.device.type != "cpu"
         experts_sum = moe_int4_on_host if lies_elsewhere else moe_int4
@@ -137,15 +160,23 @@ class ExpertWeights(nn.Module):
         """Take this rank's part of one whole checkpoint tensor.
 
         projection: gate_proj, up_proj or down_proj; kind: weight_packed, weight_scale or
-        weight_shape (outputs and inputs, compared and not kept). A MappedTensor is kept as it is
-        where experts lie apart; anything else is copied, and may be reused by the caller.
+        weight_shape (outputs and inputs, compared and not kept; of mapped ones only the rank's
+        first expert's). A MappedTensor is kept as it is where experts lie apart; anything else is
+        copied, and may be reused by the caller.
         """
         if not self.wants(expert_id):
             return
-        if kind == "weight_shape":
-            self._check_shape(expert_id, projection, tensor)
-            return
+        if self.marlin is not None:
+            raise RuntimeError(
+                f"layer {self.layer_id}: its experts are in Marlin's layout and take no new "
+                f"weights; start with {MOE_KERNEL}=triton to update weights of a running server"
+            )
         is_mapped = isinstance(tensor, MappedTensor)
+        if kind == "weight_shape":
+            # Each one is eight bytes on a page of its own: 70,000 reads of the disk at full size.
+            if not is_mapped or expert_id == min(self.slots):
+                self._check_shape(expert_id, projection, tensor)
+            return
         if self._apart is not None and not is_mapped:
             tensor = tensor.to("cpu", copy=True).contiguous()
         for slot in self.slots[expert_id]:

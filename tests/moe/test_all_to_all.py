@@ -15,8 +15,8 @@ from sglang_kimi.moe.all_to_all import combine, dispatch
 from .rank_processes import run_ranks
 
 HIDDEN, INTER, NUM_EXPERTS, TOP_K = 64, 32, 8, 3
-# float32 sums of at most TOP_K terms of order one, in another order
-TOLERANCE = 1e-5
+# outputs of order one; for few tokens the kernel rounds activations to 16 bits (2e-5), for more not
+TOLERANCE = 1e-4
 
 
 def experts(first: int = 0, last: int = NUM_EXPERTS) -> Int4Experts:

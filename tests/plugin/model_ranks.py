@@ -16,7 +16,6 @@ import torch
 from sglang.benchmark import one_batch
 from sglang.srt.eplb.expert_location import ExpertLocationMetadata
 from sglang.srt.eplb.expert_location_updater import ExpertLocationUpdater
-from sglang.srt.layers.dp_attention import is_dp_attention_enabled
 from sglang.srt.managers.schedule_batch import Req, ScheduleBatch
 from sglang.srt.managers.scheduler_components.dp_attn import prepare_mlp_sync_batch_raw
 from sglang.srt.model_executor.forward_batch_info import ForwardBatch
@@ -140,7 +139,7 @@ class Steps:
     @torch.no_grad()
     def step(self, batch: Any) -> torch.Tensor:
         """Run the model once and return the greedy token of each request."""
-        if is_dp_attention_enabled():
+        if one_batch.require_mlp_sync():
             batch = self.agree_on_sizes(batch)
         forward = ForwardBatch.init_new(batch, self.runner, return_hidden_states_before_norm=False)
         output = self.runner.forward(forward).logits_output
@@ -154,7 +153,7 @@ class Steps:
             model_runner=self.runner,
             get_idle_batch=self.idle_batch,
             disable_cuda_graph=True,
-            require_mlp_tp_gather=True,
+            require_mlp_tp_gather=one_batch.require_mlp_tp_gather(),
             disable_overlap_schedule=True,
             offload_tags=set(),
         )

@@ -12,6 +12,7 @@ PROMPTS = [
     [(seed * 991 + i * (7 + seed)) % 3800 for i in range(9 + 20 * seed)] for seed in range(4)
 ]
 NUM_TOKENS = 8
+NUM_LAYERS, NUM_EXPERTS = 4, 16  # of the mini checkpoint
 ALL_TO_ALL = ("--moe-a2a-backend", "customized")
 
 
@@ -45,14 +46,11 @@ def check(answers, one_rank, prompt_numbers):
         assert answer["tokens"] == [one_rank["tokens"][number] for number in numbers]
 
 
-@pytest.mark.parametrize(("tp_size", "ep_size"), [(2, 1), (2, 2), (4, 2), (4, 4)])
-def test_tensor_and_expert_parallel_ranks_choose_as_one_does_and_share_the_experts(
-    ranks, one_rank, tp_size, ep_size
-):
-    everything = [[0, 1, 2, 3]] * tp_size
-    answers = ranks(everything, *sizes(tp_size, ep_size))
+def test_tensor_and_expert_parallel_ranks_choose_as_one_does_and_share_the_experts(ranks, one_rank):
+    everything = [[0, 1, 2, 3]] * 4
+    answers = ranks(everything, *sizes(tp_size=4, ep_size=2))
     check(answers, one_rank, everything)
-    assert [a["expert_bytes"] * tp_size for a in answers] == [one_rank["expert_bytes"]] * tp_size
+    assert [4 * answer["expert_bytes"] for answer in answers] == [one_rank["expert_bytes"]] * 4
 
 
 def test_one_rank_holds_the_experts_of_the_checkpoint(one_rank, mini_checkpoint):
@@ -66,38 +64,30 @@ def test_one_rank_holds_the_experts_of_the_checkpoint(one_rank, mini_checkpoint)
 
 
 @pytest.mark.parametrize("dispatcher", [(), ALL_TO_ALL], ids=["all-reduce", "all-to-all"])
-@pytest.mark.parametrize("split", [[[0], [1, 2, 3]], [[], [0, 1]]], ids=["both", "one idle"])
-def test_ranks_with_requests_of_their_own_choose_as_one_does(ranks, one_rank, dispatcher, split):
+def test_a_rank_without_requests_takes_part_in_those_of_the_other(ranks, one_rank, dispatcher):
+    split = [[], [0, 3]]
     check(ranks(split, *sizes(2, 2, 2), *dispatcher), one_rank, split)
 
 
-def test_groups_of_ranks_share_attention_and_send_tokens_to_all_experts(ranks, one_rank):
+def test_pairs_of_ranks_share_attention_and_send_tokens_to_all_experts(ranks, one_rank):
     split = [[0], [0], [1, 2], [1, 2]]
     check(ranks(split, *sizes(4, 4, 2), *ALL_TO_ALL), one_rank, split)
 
 
-def test_redundant_experts_change_no_token(ranks, one_rank):
-    split = [[0, 3], [1]]
-    redundant = ("--ep-num-redundant-experts", "4", "--ep-dispatch-algorithm", "static")
-    answers = ranks(split, *sizes(2, 2, 2), *ALL_TO_ALL, *redundant)
-    check(answers, one_rank, split)
-    num_experts = 16
-    held = sum(answer["expert_bytes"] for answer in answers)
-    assert held * num_experts == one_rank["expert_bytes"] * (num_experts + 4)
-
-
-def test_a_given_placement_of_experts_changes_no_token(ranks, one_rank, mini_checkpoint):
-    config = json.loads((mini_checkpoint / "config.json").read_text())["text_config"]
-    slots = [*range(config["n_routed_experts"])][::-1]
-    place = json.dumps({"physical_to_logical_map": [slots] * config["num_hidden_layers"]})
+def test_a_given_placement_with_redundant_experts_changes_no_token(ranks, one_rank):
+    slots = [*reversed(range(NUM_EXPERTS)), 3, 3, 0, 1]
+    place = json.dumps({"physical_to_logical_map": [slots] * NUM_LAYERS})
+    flags = ("--init-expert-location", place, "--ep-num-redundant-experts", "4")
     everything = [[0, 1, 2, 3]] * 2
-    check(ranks(everything, *sizes(2, 2), "--init-expert-location", place), one_rank, everything)
+    answers = ranks(everything, *sizes(2, 2), *flags)
+    check(answers, one_rank, everything)
+    held = sum(answer["expert_bytes"] for answer in answers)
+    assert held * NUM_EXPERTS == one_rank["expert_bytes"] * len(slots)
 
 
 def test_experts_that_sglang_moves_between_ranks_change_no_token(ranks, one_rank):
     split = [[0, 3], [1]]
-    answers = ranks(
-        split, *sizes(2, 2, 2), *ALL_TO_ALL, "--enable-eplb", move_to=[*range(16)][::-1]
-    )
+    move_to = [*range(NUM_EXPERTS)][::-1]
+    answers = ranks(split, *sizes(2, 2, 2), *ALL_TO_ALL, "--enable-eplb", move_to=move_to)
     check(answers, one_rank, split)
     assert [answer["moved_tokens"] for answer in answers] == [a["tokens"] for a in answers]

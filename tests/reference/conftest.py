@@ -12,15 +12,15 @@ from .kimi_reference import KimiReference
 
 
 @pytest.fixture(scope="session")
-def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("mini") / "checkpoint"
     write_mini_checkpoint(folder, seed=7)
     return folder
 
 
 @pytest.fixture(scope="session")
-def reference(mini_checkpoint: Path) -> KimiReference:
-    return KimiReference(mini_checkpoint)
+def reference(reference_checkpoint: Path) -> KimiReference:
+    return KimiReference(reference_checkpoint)
 
 
 @pytest.fixture(autouse=True, scope="package")
