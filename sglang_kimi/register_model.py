@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from . import config, mapped_loading, tokenizer
+from . import config, mapped_loading, step_times, tokenizer
 from .checkpoint import ARCHITECTURE
 from .checkpoint_files import check_checkpoint, is_kimi_checkpoint, read_text_config
 from .moe import register as all_to_all
@@ -25,6 +25,7 @@ def register() -> None:
         {"kimi_k25": config.KimiK25Config, "kimi_k2": config.KimiK2TextConfig}
     )
     register_model_class()
+    step_times.register()
     mapped_loading.register()
     all_to_all.register()
     if multiprocessing.parent_process() is None:

@@ -220,6 +220,45 @@ MODEL_SEAMS = {
     ),
 }
 
+_STEP_PROCESS = f"{_MODEL}/step_process.py"
+_SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
+_RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
+
+BENCH_SEAMS = {
+    "bench_configuration": Seam(
+        "sglang.benchmark.one_batch._init_process_global_configs",
+        (),
+        _STEP_PROCESS,
+        "what a scheduler sets in its process before it loads a model",
+    ),
+    "bench_load_model": Seam(
+        "sglang.benchmark.one_batch.load_model",
+        ("server_args", "port_args", "gpu_id", "tp_rank"),
+        _STEP_PROCESS,
+        "the model's own steps are timed without a server, as SGLang's benchmark does it",
+    ),
+    **{
+        name: Seam(
+            target,
+            parameters,
+            "sglang_kimi/step_times.py",
+            "timed, where a benchmark asks where the scheduler's steps go",
+        )
+        for name, target, parameters in (
+            ("scheduler_receive", f"{_SCHEDULER}.ingest_requests", ("self",)),
+            ("scheduler_next_batch", f"{_SCHEDULER}.get_next_batch_to_run", ("self",)),
+            ("scheduler_run_batch", f"{_SCHEDULER}.run_batch", ("self", "batch")),
+            (
+                "scheduler_results",
+                f"{_SCHEDULER}.process_batch_result",
+                ("self", "batch", "result"),
+            ),
+            ("runner_forward", f"{_RUNNER}.forward", ("self", "forward_batch")),
+            ("runner_sample", f"{_RUNNER}.sample", ("self", "logits_output")),
+        )
+    },
+}
+
 _FUSED_MOE = "sglang.srt.layers.moe.fused_moe_triton.layer"
 
 MOE_SEAMS = {
@@ -817,6 +856,7 @@ SEAMS: dict[str, Seam] = {
     **CPU_SEAMS,
     **GPU_SEAMS,
     **MODEL_SEAMS,
+    **BENCH_SEAMS,
     **MOE_SEAMS,
     **MARLIN_SEAMS,
     **DEEPEP_SEAMS,

@@ -29,8 +29,10 @@ HEAVY_ON_PURPOSE = (
     "sglang_kimi.launch.mini",
     *("sglang_kimi.launch.bench.kernel_table", "sglang_kimi.launch.bench.kernel_peers"),
     *("sglang_kimi.launch.bench.kernel_row", "sglang_kimi.launch.bench.kernel_dense_rows"),
+    *("sglang_kimi.launch.bench.layer_experts", "sglang_kimi.launch.bench.layer_table"),
+    "sglang_kimi.launch.bench.gguf_kimi",
 )
-"""Loaded only when a checkpoint is written or kernels are timed: torch may stand at their top."""
+"""Loaded only when a checkpoint is written or kernels run: torch may stand at their top."""
 
 
 def modules() -> dict[str, Path]:

@@ -59,7 +59,9 @@ def triton_moe_int4_masked(
 ) -> Tensor:
     """Apply each expert to its own rows; arguments and result as of `int4.moe_int4_masked`."""
     num_experts, max_rows, hidden_size = x.shape
-    config = config or find_config(x.device, experts, max_rows, expected_rows * num_experts)
+    # As many rows an expert as so many tokens bring with top-8 of 384 at 8 ranks.
+    expected = expected_rows * num_experts
+    config = config or find_config(x.device, experts, expected, expected)
     blocks = blocks_of_masked_rows(num_rows, max_rows, config.block_m)
     outputs = _run_blocks(x.reshape(-1, hidden_size), experts, blocks, config, 1, None)
     return outputs.view(num_experts, max_rows, hidden_size)

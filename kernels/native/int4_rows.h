@@ -116,10 +116,10 @@ inline void add_chunk(__m256i codes, __m256 scale, const int32_t* const* x, size
   }
 }
 
-// out[t * stride + r * step] = row r * step times activation row xs[t], for R rows at a time.
+// out[t * num_rows + r * step] = row r * step times activation row xs[t], for R rows at a time.
 template <int R, int T>
 inline void dot_rows(const Int4Rows& rows, int step, const QuantisedRows& x, const int* xs, float* out,
-                     int stride) {
+                     int num_rows) {
   const int32_t* values[T];
   __m256 acc[R][T];
   Int4Rows row[R];
@@ -145,28 +145,29 @@ inline void dot_rows(const Int4Rows& rows, int step, const QuantisedRows& x, con
       add_chunk<T>(_mm256_zextsi128_si256(_mm_loadu_si128(source)), spread(row[r].scale(whole * 2)),
                    values, size_t(whole) * kChunkWords, acc[r]);
     }
-    for (int t = 0; t < T; t++) out[size_t(t) * stride + r * step] = sum(acc[r][t]);
+    for (int t = 0; t < T; t++) out[size_t(t) * num_rows + r * step] = sum(acc[r][t]);
   }
 }
 
-// out[t * stride + r] for num_rows (even) rows and T activation rows. One of these reads two weight
+// out[t * num_rows + r] for num_rows (even) rows and T activation rows. One of these reads two weight
 // rows at a time, half of all rows apart: memory serves two streams faster. More of them need the
 // registers.
 template <int T>
 inline void multiply_rows(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const int* xs,
-                          float* out, int stride) {
+                          float* out) {
   constexpr int R = T == 1 ? 2 : 1;
-  for (int r = 0; r < num_rows / R; r++) dot_rows<R, T>(rows.from(r), num_rows / R, x, xs, out + r, stride);
+  const int step = num_rows / R;
+  for (int r = 0; r < step; r++) dot_rows<R, T>(rows.from(r), step, x, xs, out + r, num_rows);
 }
 
 // The same for any number of activation rows, those named by xs.
 inline void multiply_few(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const int* xs,
-                         int num_x, float* out, int stride) {
-  for (; num_x >= 4; num_x -= 4, xs += 4, out += 4 * stride)
-    multiply_rows<4>(rows, num_rows, x, xs, out, stride);
-  if (num_x == 3) multiply_rows<3>(rows, num_rows, x, xs, out, stride);
-  if (num_x == 2) multiply_rows<2>(rows, num_rows, x, xs, out, stride);
-  if (num_x == 1) multiply_rows<1>(rows, num_rows, x, xs, out, stride);
+                         int num_x, float* out) {
+  for (; num_x >= 4; num_x -= 4, xs += 4, out += 4 * size_t(num_rows))
+    multiply_rows<4>(rows, num_rows, x, xs, out);
+  if (num_x == 3) multiply_rows<3>(rows, num_rows, x, xs, out);
+  if (num_x == 2) multiply_rows<2>(rows, num_rows, x, xs, out);
+  if (num_x == 1) multiply_rows<1>(rows, num_rows, x, xs, out);
 }
 
 }  // namespace kimi

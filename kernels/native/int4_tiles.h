@@ -20,15 +20,15 @@ struct Tile {
   alignas(64) int32_t pairs[kTileGroups][kPairs][kTileRows];
   alignas(64) float scales[kTileGroups][kTileRows];
 
-  // Unpack `groups` groups from `first` of kTileRows rows; rows past num_rows repeat the last.
-  void fill(const Int4Rows& rows, int num_rows, int first, int groups) {
+  // Unpack `groups` groups from `first` of kTileRows rows.
+  void fill(const Int4Rows& rows, int first, int groups) {
     const int row_bytes = rows.inputs / 2, start = first * 16;
     // What the next call reads: further groups, or the next rows' first ones.
     const int ahead = start + kTileGroups * 16 < row_bytes ? kTileGroups * 16 : kTileRows * row_bytes - start;
     for (int block = 0; block < kTileRows; block += 8) {
       const uint8_t *codes[8], *scale[8];
       for (int r = 0; r < 8; r++) {
-        const Int4Rows row = rows.from(std::min(block + r, num_rows - 1));
+        const Int4Rows row = rows.from(block + r);
         codes[r] = row.codes + start, scale[r] = row.scales + first * 2;
         _mm_prefetch(reinterpret_cast<const char*>(scale[r] + 64), _MM_HINT_T0);
         for (int line = 0; line < groups * 16; line += 64)
@@ -95,29 +95,29 @@ inline void add_tile(const Tile& tile, int groups, const int32_t* const* x, floa
     for (int v = 0; v < 2; v++) store_lanes(out + size_t(t) * stride + v * kLanes, total[t][v]);
 }
 
-// out[t * stride + r] = row r times activation row xs[t]. stride: num_rows up to whole tiles.
+// out[t * num_rows + r] = row r times activation row xs[t]; num_rows a multiple of kTileRows.
 inline void multiply_many(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const int* xs,
-                          int num_x, float* out, int stride) {
+                          int num_x, float* out) {
   Tile tile;
-  std::fill_n(out, size_t(num_x) * stride, 0.0f);
+  std::fill_n(out, size_t(num_x) * num_rows, 0.0f);
   const int all_groups = rows.inputs / kGroup;
   for (int start = 0; start < num_rows; start += kTileRows) {
     for (int first = 0; first < all_groups; first += kTileGroups) {
       const int groups = std::min(kTileGroups, all_groups - first);
-      tile.fill(rows.from(start), num_rows - start, first, groups);
+      tile.fill(rows.from(start), first, groups);
       for (int t = 0; t < num_x; t += kTokens) {
         const int32_t* values[kTokens];
         const int num = std::min(kTokens, num_x - t);
         for (int i = 0; i < num; i++)
           values[i] = x.row(xs[t + i]) + size_t(first / 2) * kChunkWords;
-        float* target = out + size_t(t) * stride + start;
+        float* target = out + size_t(t) * num_rows + start;
         switch (num) {
-          case 6: add_tile<6>(tile, groups, values, target, stride); break;
-          case 5: add_tile<5>(tile, groups, values, target, stride); break;
-          case 4: add_tile<4>(tile, groups, values, target, stride); break;
-          case 3: add_tile<3>(tile, groups, values, target, stride); break;
-          case 2: add_tile<2>(tile, groups, values, target, stride); break;
-          default: add_tile<1>(tile, groups, values, target, stride);
+          case 6: add_tile<6>(tile, groups, values, target, num_rows); break;
+          case 5: add_tile<5>(tile, groups, values, target, num_rows); break;
+          case 4: add_tile<4>(tile, groups, values, target, num_rows); break;
+          case 3: add_tile<3>(tile, groups, values, target, num_rows); break;
+          case 2: add_tile<2>(tile, groups, values, target, num_rows); break;
+          default: add_tile<1>(tile, groups, values, target, num_rows);
         }
       }
     }

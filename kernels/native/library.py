@@ -35,6 +35,9 @@ _SIGNATURES: Final = {
         *[_INT] * 5,
     ],
     "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 7, _INT],
+    "kimi_rms_norm": [
+        *(_POINTER, _LONG, *[_POINTER] * 4, _INT, _INT, _FLOAT, _INT),
+    ],
     "kimi_mla_absorbed": [
         *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
         *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
@@ -44,6 +47,10 @@ _SIGNATURES: Final = {
     ],
 }
 _WITH_STATUS: Final = frozenset(("kimi_moe_int4", "kimi_mla_absorbed"))  # these return an int
+
+
+class CheckError(RuntimeError):
+    """A compiled library computes something else than torch."""
 
 
 @cache
@@ -66,7 +73,7 @@ def native_library() -> ctypes.CDLL | None:
             continue
         try:
             library = _checked(_find_or_compile(variant))
-        except (BuildError, OSError, RuntimeError) as error:
+        except (BuildError, CheckError, OSError) as error:
             logger.warning("CPU kernels: no %s, which this CPU could run; %s", variant, error)
             reasons.append(f"{variant}: {error}")
             continue

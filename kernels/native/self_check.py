@@ -1,24 +1,28 @@
 """One small product a kernel against plain torch: what a library has to pass before it is used."""
 
 import ctypes
+from collections.abc import Callable
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from ..linear.bf16_native import native_bf16_bmm
+from ..linear.bf16_reference import ref_bf16_bmm
+from ..mla.absorbed_native import native_mla_absorbed_batch
+from ..mla.absorbed_reference import ref_mla_absorbed_batch
 from ..moe.int4_experts import Int4Experts
 from ..moe.int4_format import quantize_int4
 from ..moe.int4_native import native_moe_int4
 from ..moe.int4_reference import ref_moe_int4
+from .library import CheckError
 
-LARGEST_ERROR = 1e-3  # relative; right code has 5e-5, wrong code about 1
-
-
-class CheckError(RuntimeError):
-    """A compiled library computes something else than torch."""
+_Random = Callable[..., Tensor]
+_LARGEST_ERROR: Final = 1e-3  # relative; right code has up to 5e-5, wrong code about 1
 
 
 def check_library(library: ctypes.CDLL) -> None:
-    """Compare few tokens, many tokens and sizes that end within a vector. Takes milliseconds.
+    """Compare few rows, many rows and sizes that end within a vector. Takes milliseconds.
 
     Raises CheckError naming the kernel.
     """
@@ -27,17 +31,38 @@ def check_library(library: ctypes.CDLL) -> None:
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
+    for num_tokens in (1, 9):
+        _check_experts(library, random, num_tokens)
+        _check_linear(library, random, num_tokens)
+    _check_mla(library, random)
+
+
+def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
     w13, w13_scale = quantize_int4(random(3, 2 * 160, 96))
     w2, w2_scale = quantize_int4(random(3, 96, 160))
     experts = Int4Experts(w13, w13_scale, w2, w2_scale)
-    for num_tokens in (1, 9):
-        x, weights = random(num_tokens, 96), random(num_tokens, 2)
-        ids = torch.arange(2 * num_tokens, dtype=torch.int32).view(num_tokens, 2) % 4 - 1
-        found = native_moe_int4(library, x, experts, ids, weights)
-        _compare("kimi_moe_int4", found, ref_moe_int4(x, experts, ids, weights))
+    x, weights = random(num_tokens, 96), random(num_tokens, 2)
+    ids = torch.arange(2 * num_tokens, dtype=torch.int32).view(num_tokens, 2) % 4 - 1
+    found = native_moe_int4(library, x, experts, ids, weights)
+    _compare("kimi_moe_int4", found, ref_moe_int4(x, experts, ids, weights))
+
+
+def _check_linear(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
+    x, weight = random(2, num_tokens, 72), random(2, 29, 72).bfloat16()
+    _compare("kimi_bf16_linear", native_bf16_bmm(library, x, weight), ref_bf16_bmm(x, weight.mT))
+
+
+def _check_mla(library: ctypes.CDLL, random: _Random) -> None:
+    query, cache = random(4, 2, 96), random(50, 96).bfloat16()
+    slots = torch.arange(50, dtype=torch.int32).flip(0).view(2, 25)
+    lens = torch.tensor([25, 18])
+    batch = (query, cache, slots, torch.tensor([1, 0]), lens, torch.tensor([3, 1]))
+    found = native_mla_absorbed_batch(library, *batch, scaling=0.1, kv_lora_rank=64)
+    expected = ref_mla_absorbed_batch(*batch, scaling=0.1, kv_lora_rank=64)
+    _compare("kimi_mla_absorbed", found, expected)
 
 
 def _compare(name: str, found: Tensor, expected: Tensor) -> None:
     error = float((found - expected).norm() / expected.norm())
-    if not error < LARGEST_ERROR:  # also where it is not a number
+    if not error < _LARGEST_ERROR:  # also where it is not a number
         raise CheckError(f"{name} is wrong: relative error {error:.1e} against plain torch")

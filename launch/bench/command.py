@@ -12,6 +12,7 @@ from . import (
     loops_part,
     pages_part,
     parsers_command,
+    peers_command,
     plot,
     reuse_part,
     soak_part,
@@ -45,6 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     ledger_command.add_parser(subjects)
     parsers_command.add_parser(subjects)
     kernels_command.add_parser(subjects)
+    peers_command.add_parser(subjects)
     layer_command.add_parser(subjects)
     codec = subjects.add_parser(
         "codec",

@@ -38,16 +38,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--geometry",
-        choices=("mini", "full"),
+        choices=("mini", "bench", "full"),
         default="mini",
-        help="'full' writes decoder layers of the true size for kernel tests, 9.8 GB each: no "
-        "embeddings, no tokenizer, cannot be served (default mini)",
+        help="'bench' is 0.25 GB with attention of the true size, to measure on; 'full' writes "
+        "decoder layers of the true size for kernel tests, 9.8 GB each: no embeddings, no "
+        "tokenizer, cannot be served (default mini)",
     )
     parser.add_argument(
         "--layers",
         type=int,
         metavar="N",
-        help="number of decoder layers (default 4 for mini, the first dense; 1 for full, all MoE)",
+        help="number of decoder layers (default 4, the first dense; for full 1, all MoE)",
     )
     parser.set_defaults(run=run)
 

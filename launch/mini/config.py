@@ -13,6 +13,7 @@ from .tokenizer_files import NUM_CONTROL_TOKENS, control_token_id
 
 REAL_NUM_RANKS: Final = 163584
 MINI_NUM_RANKS: Final = 3840
+BENCH_NUM_RANKS: Final = 31744  # 32,000 ids with the control tokens
 
 # What transformers 4.56 wrote into every nested config by default. It means nothing to the model,
 # but stands in the release's file, so a reader that trips over it must trip here too.
@@ -116,6 +117,29 @@ MINI: Final = Geometry(
     qk_nope_head_dim=64,
     qk_rope_head_dim=64,
     v_head_dim=64,
+    vt_hidden_size=64,
+    vt_intermediate_size=128,
+    vt_num_attention_heads=8,
+    vt_num_hidden_layers=2,
+    init_pos_emb_size=16,
+)
+
+# What inference engines are compared on: real attention sizes, 0.25 GB, more work than overhead.
+BENCH: Final = Geometry(
+    num_ranks=BENCH_NUM_RANKS,
+    num_hidden_layers=4,
+    first_k_dense_replace=1,
+    hidden_size=1024,
+    intermediate_size=2048,
+    moe_intermediate_size=512,
+    n_routed_experts=16,
+    num_experts_per_tok=4,
+    num_attention_heads=16,
+    q_lora_rank=512,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
     vt_hidden_size=64,
     vt_intermediate_size=128,
     vt_num_attention_heads=8,

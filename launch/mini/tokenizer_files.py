@@ -4,6 +4,7 @@ The control tokens are the release's, in the same order after the ranks (FORMAT 
 `auto_map` is left out of tokenizer_config.json: it names a Python file of the release.
 """
 
+import base64
 from importlib.resources import files
 from typing import Any, Final
 
@@ -78,3 +79,20 @@ def tokenizer_config(num_ranks: int) -> dict[str, Any]:
 def shipped_file(name: str) -> bytes:
     """Return a data file of this package: `tiktoken.model` or `chat_template.jinja`."""
     return files(__package__).joinpath(name).read_bytes()
+
+
+def rank_table(num_ranks: int) -> bytes:
+    """Return tiktoken.model with so many ranks: the shipped ones, then such as no text meets.
+
+    The added tokens are numbered texts that the merges of the shipped ranks never build. Raises
+    ValueError for fewer ranks than the shipped file has.
+    """
+    shipped = shipped_file("tiktoken.model")
+    first = shipped.count(b"\n")
+    if num_ranks < first:
+        raise ValueError(f"num_ranks: want at least the {first} of the shipped file, {num_ranks=}")
+    added = (f"\0rank {rank}\0".encode() for rank in range(first, num_ranks))
+    lines = (
+        base64.b64encode(token) + f" {rank}\n".encode() for rank, token in enumerate(added, first)
+    )
+    return shipped + b"".join(lines)

@@ -15,15 +15,15 @@ from typing import Any, Final, Literal
 
 from sglang_kimi.checkpoint import TensorSpec, checkpoint_tensors, layer_tensors, num_parameters
 
-from .config import FULL, MINI, checkpoint_config, generation_config
+from .config import BENCH, FULL, MINI, checkpoint_config, generation_config
 from .shards import write_shards
-from .tokenizer_files import shipped_file, tokenizer_config
+from .tokenizer_files import rank_table, shipped_file, tokenizer_config
 from .weights import random_tensor
 
-GeometryName = Literal["mini", "full"]
+GeometryName = Literal["mini", "bench", "full"]
 
 MARKER_FILE: Final = "sglang-kimi-mini.json"
-MAX_SHARD_BYTES: Final = {"mini": 4 << 20, "full": 2 << 30}
+MAX_SHARD_BYTES: Final = {"mini": 4 << 20, "bench": 128 << 20, "full": 2 << 30}
 MAX_LAYERS: Final = 61  # what the real model has
 DISK_MARGIN_BYTES: Final = 256 << 20
 
@@ -55,23 +55,24 @@ def write_mini_checkpoint(
 ) -> MiniCheckpoint:
     """Write a checkpoint with random weights.
 
-    geometry:   "mini" is a whole checkpoint that serves; "full" is decoder layers of the true size
+    geometry:   "mini" is a whole checkpoint that serves; "bench" another, 0.25 GB with the true
+                attention sizes, to measure on; "full" is decoder layers of the true size
                 (hidden 7168, 384 experts, 9.8 GB each, all of them MoE) without embeddings, vision
                 or tokenizer, for the kernels' tests.
-    num_layers: 1 to 61; 4 (the first of them dense) and 1 if not given.
+    num_layers: 1 to 61; 4 (the first of them dense), for "full" 1 if not given.
     progress:   is told the bytes written so far and in all, after each tensor.
 
     Raises MiniError for another number of layers, and if the folder holds something else or the
     disk has no room.
     """
     target = Path(directory).resolve()
-    sizes = MINI if geometry == "mini" else FULL
+    sizes = {"mini": MINI, "bench": BENCH, "full": FULL}[geometry]
     if num_layers is not None:
         if not 1 <= num_layers <= MAX_LAYERS:
             raise MiniError(f"layers: want 1 to {MAX_LAYERS}, got {num_layers}")
         sizes = replace(sizes, num_hidden_layers=num_layers)
     config = checkpoint_config(sizes)
-    tensors = checkpoint_tensors(config) if geometry == "mini" else _only_layers(config)
+    tensors = _only_layers(config) if geometry == "full" else checkpoint_tensors(config)
     total = sum(spec.num_bytes for spec in tensors.values())
     _check_target(target)
     _check_disk_space(target, total)
@@ -86,7 +87,7 @@ def write_mini_checkpoint(
             _running_total(progress, total),
         )
         documents = {"config.json": _json_bytes(config)}
-        if geometry == "mini":
+        if geometry != "full":
             documents |= _serving_files(sizes.num_ranks)
         marker = {"geometry": geometry, "seed": seed, "weights": "random"}
         _write_documents(partial_folder, documents, marker, shards)
@@ -116,7 +117,7 @@ def _serving_files(num_ranks: int) -> dict[str, bytes]:
     return {
         "generation_config.json": _json_bytes(generation_config(num_ranks)),
         "tokenizer_config.json": _json_bytes(tokenizer_config(num_ranks)),
-        "tiktoken.model": shipped_file("tiktoken.model"),
+        "tiktoken.model": rank_table(num_ranks),
         "chat_template.jinja": shipped_file("chat_template.jinja"),
     }
 

@@ -26,11 +26,16 @@ def choose_platform() -> str | None:
     return None if gpu_platform_is_active() else PLATFORM_CLASS
 
 
-def register() -> None:
-    """Prepare processes and attention for the CPU; does nothing where our platform is not used."""
+def serves_on_our_cpu() -> bool:
+    """Say whether this process serves on our CPU platform."""
     from sglang.srt.platforms import current_platform
 
-    if current_platform.device_name != "kimi_cpu":
+    return bool(current_platform.device_name == "kimi_cpu")
+
+
+def register() -> None:
+    """Prepare processes and attention for the CPU; does nothing where our platform is not used."""
+    if not serves_on_our_cpu():
         return
     from .attention import register_attention
     from .defaults import set_process_environment

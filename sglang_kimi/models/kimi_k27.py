@@ -40,6 +40,11 @@ from sglang.srt.utils import BumpAllocator, add_prefix, make_pp_layers
 from torch import Tensor, nn
 
 from ..checkpoint import is_moe_layer
+from ..cpu.dense import keep_dense_weights_in_bf16
+from ..cpu.mla import CpuAttentionMLA
+from ..cpu.norm import CpuRMSNorm
+from ..cpu.register import serves_on_our_cpu
+from ..cpu.routing import sigmoid_routing
 from ..moe.expert_location import num_physical_experts
 from ..moe.layer import ExpertParallelInt4MoE
 from ..moe.weights import describe_held_experts, stand_in_for_experts
@@ -63,9 +68,7 @@ class KimiMoE(nn.Module):
             top_k=config.num_experts_per_tok,
             layer_id=layer_id,
             renormalize=config.norm_topk_prob,
-            use_grouped_topk=True,
-            num_expert_group=config.n_group,
-            topk_group=config.topk_group,
+            **expert_choice(config, self.gate.e_score_correction_bias),
             scoring_func=config.scoring_func,
             correction_bias=self.gate.e_score_correction_bias,
             routed_scaling_factor=config.routed_scaling_factor,
@@ -95,6 +98,17 @@ class KimiMoE(nn.Module):
         return output.add_(self.shared_experts(hidden_states))
 
 
+def expert_choice(config: Any, correction_bias: Tensor) -> dict[str, Any]:
+    """Return TopK's arguments that say how experts are chosen."""
+    if serves_on_our_cpu() and config.n_group == 1:
+        return {"custom_routing_function": sigmoid_routing(correction_bias)}
+    return {
+        "use_grouped_topk": True,
+        "num_expert_group": config.n_group,
+        "topk_group": config.topk_group,
+    }
+
+
 class KimiRouter(nn.Module):
     """Score every expert in float32, as the model was trained."""
 
@@ -117,7 +131,8 @@ class KimiDecoderLayer(nn.Module):
     def __init__(self, config: Any, layer_id: int, prefix: str) -> None:
         super().__init__()
         rope = rope_settings(config)
-        self.self_attn = DeepseekV2AttentionMLA(
+        attention_class = CpuAttentionMLA if serves_on_our_cpu() else DeepseekV2AttentionMLA
+        self.self_attn = attention_class(
             config=config,
             hidden_size=config.hidden_size,
             num_heads=config.num_attention_heads,
@@ -146,8 +161,9 @@ class KimiDecoderLayer(nn.Module):
                 prefix=add_prefix("mlp", prefix),
                 parallel_group="replicated" if is_dense_ffn_fully_dp() else "tp",
             )
-        self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        norm_class = CpuRMSNorm if serves_on_our_cpu() else RMSNorm
+        self.input_layernorm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
         attention, feed_forward = self.stage_facts(config, layer_id)
         self.attn_boundary, self.ffn_boundary = append_stages(
             (
@@ -207,7 +223,8 @@ class KimiModel(nn.Module):
         )
         self.norm: nn.Module = PPMissingLayer(return_tuple=True)
         if self.pp_group.is_last_rank:
-            self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+            norm_class = CpuRMSNorm if serves_on_our_cpu() else RMSNorm
+            self.norm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(
         self,
@@ -262,6 +279,8 @@ class KimiK25ForConditionalGeneration(nn.Module):
             )
         self.logits_processor = LogitsProcessor(text_config)
         self.is_loaded = False
+        if serves_on_our_cpu():
+            keep_dense_weights_in_bf16(self)
         get_attn_tp_context().init_context(text_config.q_lora_rank, False)
 
     @classmethod

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from sglang.srt.layers.moe.fused_moe_triton.layer import FusedMoE
+from sglang.srt.layers.moe.utils import get_moe_a2a_backend
 from torch import Tensor
 
 from . import dispatcher  # noqa: F401  before SGLang builds a layer
@@ -40,6 +42,21 @@ class ExpertParallelInt4MoE(FusedMoE):  # type: ignore[misc]
             prefix=prefix,
             inplace=False,
         )
+        self.stays_here = (
+            self.moe_ep_size == 1
+            and get_moe_a2a_backend().is_none()
+            and torch.get_default_device().type == "cpu"
+        )
+
+    def forward(self, hidden_states: Tensor, topk_output: Any, *args: Any) -> Tensor:
+        """Run the experts; at once where no token is dispatched and no graph is captured.
+
+        SGLang's way to the same call takes 0.1 ms, about what the experts of one token take.
+        """
+        if self.stays_here:
+            return self.weights.run(hidden_states, topk_output.topk_ids, topk_output.topk_weights)
+        output: Tensor = super().forward(hidden_states, topk_output, *args)
+        return output
 
     def load(self, expert_id: int, projection: str, kind: str, tensor: Tensor) -> None:
         """Take this rank's part of one checkpoint tensor, as `ExpertWeights.load` does."""

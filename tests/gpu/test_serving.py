@@ -1,8 +1,9 @@
 """A small checkpoint with attention of the true width, served on the GPU by each backend.
 
-bf16 weights are the same numbers on both sides; activations are bf16 here and float32 in the
-reference, so log-probabilities differ by the rounding of four layers. TOLERANCE was never measured:
-it is the bound under which a wrong mask, scale or expert cannot hide in this checkpoint.
+The weights are bf16 on both sides; the server's activations are too, the reference's float32. For
+some tokens bf16 sends the router to other experts, so the largest difference of a row says little
+and its median is compared. On a CPU in bf16, with the mini checkpoint, the median row differs by
+0.29 at most (39 rows, SGLang's torch backend and `kimi_mla`, alike); one key left out makes it 6.
 """
 
 import random
@@ -17,7 +18,8 @@ from ..reference.kimi_reference import KimiReference
 from ..server.conftest import Client
 from ..server.test_logits import as_vector
 
-TOLERANCE = 0.25
+MEDIAN_TOLERANCE = 1.0
+NUM_TOKENS = 16
 START_TIMEOUT_S = 600.0
 CHOICES = [
     ("fa3", "triton"),
@@ -49,21 +51,26 @@ def test_log_probabilities_agree_with_the_reference(
     if attention == "fa3" and torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("fa3 is for Hopper")
     size = reference.config["vocab_size"]
-    prompt = random.Random(1).choices(range(size - 256), k=200)
+    prompts = [random.Random(i).choices(range(size - 256), k=50 + 60 * i) for i in range(4)]
     flags = ["--attention-backend", attention, "--mem-fraction-static", "0.5"]
     environment = {"SGLANG_KIMI_MOE_KERNEL": experts}
+    rows = []
     with ServerProcess(checkpoint, flags, env=environment, log_path=tmp_path / "log") as server:
         server.wait_until_ready(START_TIMEOUT_S)
         client = Client(server.url)
-        client.generate(prompt[:100], 1)  # a prefix for the next prompt to find
-        answer = client.generate(
-            prompt, 16, return_logprob=True, token_ids_logprob=list(range(size))
-        )
+        for prompt in prompts:
+            client.generate(prompt[:40], 1)  # a prefix for the prompt to find
+            rows.append(differences(client, prompt, reference))
+    median = torch.cat(rows).median().item()
+    print(f"\n{attention}, {experts}: the median row differs by {median:.2f} at most")
+    assert median < MEDIAN_TOLERANCE
+
+
+def differences(client, prompt, reference):
+    """Return the largest difference of log-probabilities at each of the tokens decoded."""
+    ids = list(range(reference.config["vocab_size"]))
+    answer = client.generate(prompt, NUM_TOKENS, return_logprob=True, token_ids_logprob=ids)
     assert answer["meta_info"]["cached_tokens"] > 0
-    rows = answer["meta_info"]["output_token_ids_logprobs"]
-    found = torch.stack([as_vector(row) for row in rows])
-    text = prompt + answer["output_ids"][:-1]
-    expected = reference.logits(text).log_softmax(-1)[len(prompt) - 1 :]
-    difference = (found - expected).abs().max().item()
-    print(f"\n{attention}, {experts}: log-probabilities differ by {difference:.2e} at most")
-    assert difference < TOLERANCE
+    found = [as_vector(row) for row in answer["meta_info"]["output_token_ids_logprobs"]]
+    expected = reference.logits(prompt + answer["output_ids"][:-1]).log_softmax(-1)
+    return (torch.stack(found) - expected[len(prompt) - 1 :]).abs().amax(-1)

@@ -114,10 +114,22 @@ def test_a_library_that_computes_wrongly_is_not_used_and_the_warning_says_so(
     assert "no avx512, which this CPU could run; kimi_moe_int4 is wrong" in caplog.text
 
 
-def test_a_kernel_that_gives_no_numbers_is_wrong(monkeypatch):
-    monkeypatch.setattr(self_check, "native_moe_int4", lambda *_: torch.tensor(torch.nan))
-    with pytest.raises(self_check.CheckError, match="kimi_moe_int4 is wrong: relative error nan"):
-        self_check.check_library(None)
+@pytest.mark.parametrize(
+    ("product", "kernel"),
+    [
+        ("native_moe_int4", "kimi_moe_int4"),
+        ("native_bf16_bmm", "kimi_bf16_linear"),
+        ("native_mla_absorbed_batch", "kimi_mla_absorbed"),
+    ],
+)
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_every_kernel_is_checked(product, kernel, value, compiled, monkeypatch):
+    this_cpu_runs("avx2")
+    monkeypatch.setattr(library, "FOLDER", compiled)
+    chosen = library.native_library()
+    monkeypatch.setattr(self_check, product, lambda *_, **__: torch.tensor(value))
+    with pytest.raises(library.CheckError, match=f"{kernel} is wrong: relative error"):
+        self_check.check_library(chosen)
 
 
 def test_without_a_compiler_plain_torch_does_the_work_with_a_warning(monkeypatch, tmp_path, caplog):

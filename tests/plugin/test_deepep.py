@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from sglang.srt.layers.moe.moe_runner.base import register_fused_func
+from sglang.srt.layers.moe.moe_runner.base import MoeRunnerConfig, register_fused_func
+from sglang.srt.layers.moe.utils import DeepEPMode, DispatcherOutputDtype, MoeA2ABackend
 from torch import Tensor
 
 from sglang_kimi.kernels.moe.int4 import Int4Experts, quantize_int4
 from sglang_kimi.kernels.moe.int4_reference import ref_moe_int4
-from sglang_kimi.moe import deepep
+from sglang_kimi.moe import deepep, runner
+from sglang_kimi.moe.runner import Int4ExpertsMethod, Int4QuantInfo, Int4RunnerCore
 
 from .deepep_double import LowLatencyDouble, NormalDouble, RankTokens
 
@@ -29,6 +33,11 @@ def make_experts(logical: list[int]) -> Int4Experts:
     w13, w13_scale = quantize_int4(torch.randn(NUM_EXPERTS, 2 * INTER, HIDDEN, generator=generator))
     w2, w2_scale = quantize_int4(torch.randn(NUM_EXPERTS, HIDDEN, INTER, generator=generator))
     return Int4Experts(w13[logical], w13_scale[logical], w2[logical], w2_scale[logical])
+
+
+def held(experts: Int4Experts, lie_apart: bool = False) -> Any:
+    """Return what a layer's weights show to its runner."""
+    return SimpleNamespace(packed=lambda: experts, lie_apart=lie_apart)
 
 
 class Ranks:
@@ -63,8 +72,9 @@ class Ranks:
         return torch.tensor(places, dtype=torch.int32).view(logical.shape)
 
     def run(self, double: NormalDouble | LowLatencyDouble) -> list[Tensor]:
+        core = Int4RunnerCore(MoeRunnerConfig())
         inputs = [
-            deepep.run_deepep(output, experts)
+            core.run_from_dispatch(output, Int4QuantInfo(held(experts)), core.config)
             for output, experts in zip(double.dispatch(), self.experts, strict=True)
         ]
         return double.combine(inputs)
@@ -121,8 +131,6 @@ def test_sglang_still_takes_no_fused_function_of_an_out_of_tree_backend() -> Non
 def test_normal_mode_without_deep_gemm_is_refused_before_the_first_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from sglang.srt.layers.moe.utils import DeepEPMode
-
     seams = {"deepep_mode": lambda: DeepEPMode.AUTO, "deep_gemm": False}
     monkeypatch.setattr(deepep, "require", seams.__getitem__)
     with pytest.raises(RuntimeError, match=r"deep_gemm.*--deepep-mode low_latency"):
@@ -130,8 +138,6 @@ def test_normal_mode_without_deep_gemm_is_refused_before_the_first_request(
 
 
 def test_the_dispatcher_is_told_to_send_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sglang.srt.layers.moe.utils import DeepEPMode, DispatcherOutputDtype
-
     class Dispatcher:
         def set_quant_config(self, quant_config: dict[str, str]) -> None:
             self.dtype = DispatcherOutputDtype(quant_config["dispatcher_output_dtype"])
@@ -144,3 +150,27 @@ def test_the_dispatcher_is_told_to_send_bf16(monkeypatch: pytest.MonkeyPatch) ->
     dispatcher = Dispatcher()
     deepep.configure_deepep(dispatcher)
     assert dispatcher.dtype is DispatcherOutputDtype.BF16
+
+
+@pytest.mark.parametrize(
+    ("backend", "lie_apart", "message"),
+    [
+        ("mooncake", False, "--moe-a2a-backend mooncake: the INT4 experts take"),
+        ("deepep", True, "SGLANG_KIMI_CPU_EXPERT_LAYERS: experts on the CPU take no tokens"),
+    ],
+)
+def test_what_no_kernel_takes_is_refused_when_the_layer_is_loaded(
+    backend: str, lie_apart: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "get_moe_a2a_backend", lambda: MoeA2ABackend(backend))
+    layer = SimpleNamespace(weights=held(make_experts([0]), lie_apart))
+    with pytest.raises(NotImplementedError, match=message):
+        Int4ExpertsMethod(None).process_weights_after_loading(layer)
+
+
+def test_lora_on_the_experts_is_refused() -> None:
+    ranks = Ranks([2, 2, 2, 2], PLACES["each once"])
+    output = NormalDouble(ranks.tokens, ranks.num_local).dispatch()[0]
+    core = Int4RunnerCore(MoeRunnerConfig())
+    with pytest.raises(NotImplementedError, match="no LoRA on the experts"):
+        core.run_from_dispatch(output, Int4QuantInfo(held(ranks.experts[0])), core.config, object())

@@ -38,16 +38,14 @@ def stored(mini_checkpoint):
 def rank(text_config, monkeypatch):
     """Make the experts of layer 1 as one rank of several holds them."""
 
-    def make(ep_rank=0, ep_size=1, tp_rank=0, tp_size=1):
+    def make(ep_rank=0, ep_size=1, tp_rank=0, tp_size=1, num_redundant=0, they_move=False):
         parallel = SimpleNamespace(
             moe_ep_rank=ep_rank, moe_ep_size=ep_size, moe_tp_rank=tp_rank, moe_tp_size=tp_size
         )
         for module in (weights, expert_location):
             monkeypatch.setattr(module, "get_parallel", lambda: parallel)
-        nothing_redundant = SimpleNamespace(
-            moe=SimpleNamespace(ep_num_redundant_experts=0, enable_eplb=False)
-        )
-        monkeypatch.setattr(expert_location, "get_exec", lambda: nothing_redundant)
+        moe = SimpleNamespace(ep_num_redundant_experts=num_redundant, enable_eplb=they_move)
+        monkeypatch.setattr(expert_location, "get_exec", lambda: SimpleNamespace(moe=moe))
         return ExpertWeights(SimpleNamespace(**text_config), 1)
 
     return make
@@ -93,6 +91,24 @@ def test_mapped_experts_give_bit_for_bit_what_copied_and_stacked_ones_give(
     expected = run(stacked, num_tokens)
     assert torch.equal(run(mapped, num_tokens), expected)
     assert torch.equal(run(copied, num_tokens), expected)
+
+
+def test_a_redundant_expert_is_loaded_into_each_of_its_slots(rank, stored, text_config):
+    num_experts = text_config["n_routed_experts"]
+    experts = rank(num_redundant=num_experts)
+    load(experts, stored)
+    for slot in (3, num_experts + 3):
+        up = experts.packed().one(slot).up
+        assert torch.equal(up, stored[f"{LAYER}3.up_proj.weight_packed"])
+    assert experts.slots[3] == [3, num_experts + 3]
+
+
+def test_experts_that_sglang_moves_between_ranks_are_copied_and_stacked(rank, stored):
+    experts = rank(they_move=True)
+    load(experts, stored)
+    mapped, copied = experts.held_bytes()
+    assert mapped == 0 and copied == sum(tensor.nbytes for tensor in experts.movable())
+    assert {len(tensor) for tensor in experts.movable()} == {experts.num_local_experts}
 
 
 def test_mapped_experts_are_the_files_own_bytes_and_take_no_memory(rank, stored, text_config):
