@@ -2,7 +2,7 @@
 //
 // A tile of rows is unpacked once, a lane for each row and in every lane a pair of 16-bit codes
 // (it stays in L1), and multiplied with pairs of 16-bit activations, each broadcast to all lanes:
-// twice the products an instruction of float32, and the same sums as the decode form has.
+// twice the products an instruction of float32, and the decode form's exact sums of groups.
 #pragma once
 #include <algorithm>
 

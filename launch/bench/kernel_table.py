@@ -73,9 +73,11 @@ def experts_row(
         "int4pack": _in_turn(inputs, packed),
     }
     if num_tokens <= 32:
-        forms["int4pack fp32"] = _in_turn(inputs, packed.in_float32())
-        forms["torch"] = _in_turn(inputs, lambda *routed: _apply(ref_moe_int4, experts, routed))
-        forms = {n: form for n, form in forms.items() if n == "ours" or _once(form) < _LONG_CALL_S}
+        slow = {
+            "int4pack fp32": _in_turn(inputs, packed.in_float32()),
+            "torch": _in_turn(inputs, lambda *routed: _apply(ref_moe_int4, experts, routed)),
+        }
+        forms |= {name: form for name, form in slow.items() if _once(form) < _LONG_CALL_S}
     if num_tokens == 1:
         forms["read"] = words.sum
     seconds = times(forms, rounds)

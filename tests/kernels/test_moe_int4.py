@@ -179,6 +179,43 @@ def test_ranks_that_split_the_experts_sum_to_the_whole() -> None:
     torch.testing.assert_close(total, moe_int4(x, experts, ids, weights), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("way")
+def test_ranks_that_split_each_expert_sum_to_the_whole_within_the_rounding_of_float32() -> None:
+    experts = make_experts(96, 64, 4, seed=23)
+    x = torch.randn(9, 96, generator=torch.Generator().manual_seed(24))
+    ids, weights = make_routing(9, 4, 2, seed=25)
+    total = torch.zeros(9, 96, dtype=torch.float64)
+    for start in (0, 32):
+        inter = [*range(start, start + 32), *range(64 + start, 96 + start)]  # of gate, of up
+        share = Int4Experts(
+            experts.w13[:, inter],
+            experts.w13_scale[:, inter],
+            experts.w2[..., start // 8 : start // 8 + 4].contiguous(),
+            experts.w2_scale[..., start // 32 : start // 32 + 1].contiguous(),
+        )
+        total += moe_int4(x, share, ids, weights)
+    assert_close(moe_int4(x, experts, ids, weights), total, FLOAT32_ERROR)
+
+
+def test_a_token_gives_the_same_alone_as_among_many(way: float) -> None:
+    experts = make_experts(96, 160, 3, seed=26)
+    x = torch.randn(31, 96, generator=torch.Generator().manual_seed(27))
+    ids, weights = make_routing(31, 3, 2, seed=28)
+    together = moe_int4(x, experts, ids, weights)
+    alone = [moe_int4(x[t : t + 1], experts, ids[t : t + 1], weights[t : t + 1]) for t in range(31)]
+    assert_close(together, torch.cat(alone).double(), way)
+
+
+@pytest.mark.usefixtures("with_kernels")
+def test_an_activation_that_is_no_number_does_not_become_one() -> None:
+    experts = make_experts(64, 32, 2, seed=29)
+    x = torch.ones(3, 64)
+    x[0, 5], x[1, 40] = math.nan, math.inf
+    out = moe_int4(x, experts, torch.tensor([[0], [1], [1]]), torch.ones(3, 1))
+    assert not out[:2].isfinite().any()
+    assert bool(out[2].isfinite().all())
+
+
 def test_rows_of_a_wider_tensor_are_accepted() -> None:
     experts = make_experts(64, 32, 4, seed=17)
     wide = torch.randn(6, 128, generator=torch.Generator().manual_seed(18))
