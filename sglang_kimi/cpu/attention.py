@@ -15,6 +15,7 @@ from sglang_kimi.kernels.mla.absorbed import mla_absorbed_batch
 
 from ..seams import require
 from .data_parallel import prepare_data_parallel
+from .long_prompt import attend_expanded
 
 
 def register_attention() -> None:
@@ -53,6 +54,21 @@ def create_mla_backend(runner: Any) -> Any:
 
         def forward_decode(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
             return self._forward(q, k, v, layer, batch, None, **kw)
+
+        def forward_expanded(
+            self, attention: Any, query: torch.Tensor, latents: torch.Tensor, batch: Any
+        ) -> torch.Tensor:
+            """Write this step's latents, then attend with keys and values in full.
+
+            To be called where `long_prompt.expands` says so; arguments and result as of
+            `long_prompt.attend_expanded`.
+            """
+            layer = attention.attn_mqa
+            location = KVWriteLoc(batch.out_cache_loc, None)
+            self.token_to_kv_pool.set_kv_buffer(layer, location, latents.unsqueeze(1), None)
+            cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
+            rows, table = cache.view(cache.shape[0], -1), self.req_to_token_pool.req_to_token
+            return attend_expanded(attention, query, latents, batch, rows, table)
 
         def _forward(
             self,
