@@ -11,6 +11,8 @@ from ..linear.bf16_native import native_bf16_bmm
 from ..linear.bf16_reference import ref_bf16_bmm
 from ..mla.absorbed_native import native_mla_absorbed_batch
 from ..mla.absorbed_reference import ref_mla_absorbed_batch
+from ..mla.expanded_native import native_mla_expanded
+from ..mla.expanded_reference import ref_mla_expanded
 from ..moe.int4_experts import Int4Experts
 from ..moe.int4_format import quantize_int4
 from ..moe.int4_native import native_moe_int4
@@ -35,6 +37,7 @@ def check_library(library: ctypes.CDLL) -> None:
         _check_experts(library, random, num_tokens)
         _check_linear(library, random, num_tokens)
     _check_mla(library, random)
+    _check_expanded_mla(library, random)
 
 
 def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
@@ -60,6 +63,13 @@ def _check_mla(library: ctypes.CDLL, random: _Random) -> None:
     found = native_mla_absorbed_batch(library, *batch, scaling=0.1, kv_lora_rank=64)
     expected = ref_mla_absorbed_batch(*batch, scaling=0.1, kv_lora_rank=64)
     _compare("kimi_mla_absorbed", found, expected)
+
+
+def _check_expanded_mla(library: ctypes.CDLL, random: _Random) -> None:
+    lens, counts = torch.tensor([25, 18]), torch.tensor([9, 1])
+    batch = (random(10, 3, 64), random(43, 3, 64), random(43, 3, 32), lens, counts)
+    found = native_mla_expanded(library, *batch, scaling=0.1)
+    _compare("kimi_mla_expanded", found, ref_mla_expanded(*batch, scaling=0.1))
 
 
 def _compare(name: str, found: Tensor, expected: Tensor) -> None:
