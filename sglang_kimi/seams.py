@@ -295,13 +295,13 @@ MOE_SEAMS = {
     "moe_rows_stay_local": Seam(
         "sglang.srt.layers.moe.utils.is_moe_input_scattered_across_dp_ranks",
         (),
-        f"{_MODEL}/kimi_k27.py",
+        f"{_MOE}/block.py",
         "the boundaries ask it, and the shared expert must agree with them",
     ),
     "moe_empty_topk": Seam(
         "sglang.srt.layers.moe.topk.TopK.empty_topk_output",
         ("self", "device"),
-        f"{_MODEL}/kimi_k27.py",
+        f"{_MOE}/block.py",
         "a rank without tokens still takes part in the experts' exchange",
     ),
     "expert_location": Seam(

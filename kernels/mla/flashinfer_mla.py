@@ -143,20 +143,24 @@ class FlashInferMla:
 class GraphBuffers:
     """The index buffers that captured kernels of all batch sizes read, allocated once."""
 
-    def __init__(self, max_batch: int, max_pages: int, device: torch.device | str) -> None:
-        """max_pages: pages of all sequences of a batch together."""
+    def __init__(self, max_batch: int, pages_per_sequence: int, device: torch.device | str) -> None:
+        """pages_per_sequence: of the longest sequence that there may be."""
 
         def zeros(length: int) -> Tensor:
             return torch.zeros(length, dtype=torch.int32, device=device)
 
+        self._pages_per_sequence = pages_per_sequence
         self._qo_indptr, self._kv_indptr = zeros(max_batch + 1), zeros(max_batch + 1)
-        self._kv_indices, self._kv_lens = zeros(max_pages), zeros(max_batch)
+        self._kv_indices, self._kv_lens = zeros(max_batch * pages_per_sequence), zeros(max_batch)
 
     def of_batch(self, batch_size: int) -> dict[str, Tensor]:
-        """Return the parts for one batch size under the names of flashinfer's constructor."""
+        """Return the parts for one batch size under the names of flashinfer's constructor.
+
+        Not more than it needs: each plan under a graph copies the whole of them once.
+        """
         return {
             "qo_indptr": self._qo_indptr[: batch_size + 1],
             "kv_indptr": self._kv_indptr[: batch_size + 1],
-            "kv_indices": self._kv_indices,
+            "kv_indices": self._kv_indices[: batch_size * self._pages_per_sequence],
             "kv_len_arr": self._kv_lens[:batch_size],
         }

@@ -16,6 +16,7 @@ constexpr int kChunk = 2 * kLanes;   // inputs of one vector of pairs
 constexpr int kDepth = 1024;         // inputs of one pass over several rows
 constexpr int kBlockBytes = 1 << 18;  // of weights that several rows share: they stay in L2
 constexpr int kPrefetch = 1024;      // bytes ahead of a single row
+constexpr int kLongRow = 2048;       // inputs above which several rows of w share the loads of x from L2
 #ifdef __AVX512F__
 constexpr int kRows = 6, kOutputs = 4;  // 24 sums in 32 registers
 #else
@@ -49,8 +50,9 @@ RawLanes load_tail(const uint16_t* source, int count) {
   return load_pairs(pairs);
 }
 
-// y[t][o] (+)= T reordered rows of x times O rows of w, over `count` inputs.
-template <int T, int O>
+// y[t][o] (+)= T reordered rows of x times O rows of w, over `count` inputs. kFetch: the next O rows
+// of w, which are not in the cache yet, are fetched meanwhile.
+template <int T, int O, bool kFetch>
 void multiply_block(const float* x, int x_stride, const uint16_t* w, int64_t w_stride, int count, float* y,
               int64_t y_stride, bool first) {
   Lanes acc[T][O];
@@ -72,7 +74,10 @@ void multiply_block(const float* x, int x_stride, const uint16_t* w, int64_t w_s
   int k = 0;
   for (; k + kChunk <= count; k += kChunk) {
     RawLanes pairs[O];
-    for (int o = 0; o < O; o++) pairs[o] = load_pairs(w + o * w_stride + k);
+    for (int o = 0; o < O; o++) {
+      pairs[o] = load_pairs(w + o * w_stride + k);
+      if (kFetch) _mm_prefetch(reinterpret_cast<const char*>(w + (o + O) * w_stride + k), _MM_HINT_T0);
+    }
     step(k, pairs);
   }
   if (k < count) {
@@ -112,22 +117,39 @@ float multiply_row(const float* x, const uint16_t* w, int count) {
   return sum_lanes(add(add(even[0], even[1]), add(even[2], even[3])));
 }
 
-template <int T>
+template <int T, bool kFetch>
 void multiply_outputs(const float* x, int x_stride, const uint16_t* w, int64_t w_stride, int outputs, int count,
                       float* y, int64_t y_stride, bool first) {
   int o = 0;
   for (; o + kOutputs <= outputs; o += kOutputs)
-    multiply_block<T, kOutputs>(x, x_stride, w + o * w_stride, w_stride, count, y + o, y_stride, first);
+    multiply_block<T, kOutputs, kFetch>(x, x_stride, w + o * w_stride, w_stride, count, y + o, y_stride, first);
   for (; o < outputs; o++)
-    multiply_block<T, 1>(x, x_stride, w + o * w_stride, w_stride, count, y + o, y_stride, first);
+    multiply_block<T, 1, kFetch>(x, x_stride, w + o * w_stride, w_stride, count, y + o, y_stride, first);
+}
+
+template <bool kFetch, class Run>
+void by_rows(int rows, const Run& run) {
+  switch (rows) {
+#ifdef __AVX512F__
+    case 6: return run(multiply_outputs<6, kFetch>);
+    case 5: return run(multiply_outputs<5, kFetch>);
+#endif
+    case 4: return run(multiply_outputs<4, kFetch>);
+    case 3: return run(multiply_outputs<3, kFetch>);
+    case 2: return run(multiply_outputs<2, kFetch>);
+    default: return run(multiply_outputs<1, kFetch>);
+  }
 }
 
 // Rows start..start+count-1 of the weights with every row of x.
 void multiply_range(const Problem& p, int start, int count, float* buffer) {
   if (p.rows == 1) {
     reorder(p.x, p.inputs, buffer);
-    for (int o = start; o < start + count; o++)
-      p.y[o] = multiply_row(buffer, p.w + int64_t(o) * p.inputs, p.inputs);
+    const uint16_t* w = p.w + int64_t(start) * p.inputs;
+    if (p.inputs > kLongRow)
+      multiply_outputs<1, true>(buffer, 0, w, p.inputs, count, p.inputs, p.y + start, 0, true);
+    else
+      for (int o = 0; o < count; o++) p.y[start + o] = multiply_row(buffer, w + int64_t(o) * p.inputs, p.inputs);
     return;
   }
   const int block = std::max(kOutputs, kBlockBytes / 2 / std::min(kDepth, p.inputs) / kOutputs * kOutputs);
@@ -144,15 +166,10 @@ void multiply_range(const Problem& p, int start, int count, float* buffer) {
         const auto run = [&](auto multiply) {
           multiply(buffer, kDepth, w, p.inputs, outputs, depth, y, p.y_row, k == 0);
         };
-        switch (rows) {
-#ifdef __AVX512F__
-          case 6: run(multiply_outputs<6>); break;
-          case 5: run(multiply_outputs<5>); break;
-#endif
-          case 4: run(multiply_outputs<4>); break;
-          case 3: run(multiply_outputs<3>); break;
-          case 2: run(multiply_outputs<2>); break;
-          default: run(multiply_outputs<1>);
+        if (t == 0) {
+          by_rows<true>(rows, run);
+        } else {
+          by_rows<false>(rows, run);
         }
       }
     }

@@ -67,16 +67,13 @@ class Engine:
 def answer(engine: Engine, prompts: list[list[int]], num_tokens: int) -> dict[str, Any]:
     """Prefill all prompts, then decode them together; seconds of both, and the tokens."""
     engine.clear()
-    prompt_rows = [
-        (token, i, sequence, i == len(prompt) - 1)
-        for sequence, prompt in enumerate(prompts)
-        for i, token in enumerate(prompt)
-    ]
     started = time.perf_counter()
-    firsts: list[int] = []
-    for start in range(0, len(prompt_rows), MAX_ROWS):
-        firsts += engine.feed(prompt_rows[start : start + MAX_ROWS])
-    outputs = [[token] for token in firsts]
+    outputs: list[list[int]] = []
+    # One prompt a call: with several, its flash attention ends the process (GGML_ASSERT(S > 0)).
+    for sequence, prompt in enumerate(prompts):
+        last = len(prompt) - 1
+        rows = [(token, i, sequence, i == last) for i, token in enumerate(prompt)]
+        outputs.append(engine.feed(rows))
     prefilled = time.perf_counter()
     steps = []
     for step in range(num_tokens - 1):

@@ -11,13 +11,15 @@ from sglang_kimi.kernels.moe.int4 import GROUP_SIZE, Int4Experts, unpack_int4
 class Int4PackExperts:
     """Experts through `torch._weight_int4pack_mm_for_cpu`, an expert at a time.
 
-    experts: any; made anew in torch's own packing, which is not measured.
+    experts:  any; made anew in torch's own packing, which is not measured.
+    distinct: from here on experts repeat the first ones, so their packing is copied: it takes long.
     Called with the arguments of `moe_int4`; computes in, and returns, bfloat16 or float32.
     """
 
-    def __init__(self, experts: Int4Experts) -> None:
-        self._w13 = [_packed(*pair) for pair in zip(experts.w13, experts.w13_scale, strict=True)]
-        self._w2 = [_packed(*pair) for pair in zip(experts.w2, experts.w2_scale, strict=True)]
+    def __init__(self, experts: Int4Experts, distinct: int) -> None:
+        num = experts.num_local_experts
+        self._w13 = _all_packed(experts.w13[:distinct], experts.w13_scale, num)
+        self._w2 = _all_packed(experts.w2[:distinct], experts.w2_scale, num)
         self._inter = experts.moe_intermediate_size
         self._dtype = torch.bfloat16
 
@@ -40,6 +42,14 @@ class Int4PackExperts:
             weights = topk_weights[rows, slots, None].to(self._dtype)
             output.index_add_(0, rows, _multiply(hidden, self._w2[expert]) * weights)
         return output
+
+
+def _all_packed(words: Tensor, scales: Tensor, num: int) -> list[tuple[Tensor, Tensor]]:
+    packed = [_packed(*pair) for pair in zip(words, scales[: len(words)], strict=True)]
+    while len(packed) < num:
+        codes, scale = packed[len(packed) - len(words)]
+        packed.append((codes.clone(), scale.clone()))
+    return packed
 
 
 def _packed(words: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

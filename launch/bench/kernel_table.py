@@ -31,6 +31,7 @@ _EXPERTS: Final = (  # hidden_size, moe_intermediate_size, num_experts, num_toke
     (2048, 1024, 384, 32),
     (2048, 1024, 384, 512),
 )
+_DISTINCT: Final = 16  # experts; more of them repeat these, each in memory of its own
 _LONG_CALL_S: Final = 1.0  # a form of torch's that takes longer is left out of a row
 
 
@@ -64,7 +65,7 @@ def experts_row(
     one process may lie in memory twice as fast as another's.
     """
     experts = _random_experts(hidden, inter, num)
-    packed = Int4PackExperts(experts)
+    packed = Int4PackExperts(experts, _DISTINCT)
     inputs = [_routed(hidden, num, num_tokens, seed) for seed in range(4)]  # L3 shall not help
     words = experts.w13.view(torch.int64)
     forms = {
@@ -118,17 +119,22 @@ def _missed_experts(row: Row, num_tokens: int, hidden: int) -> list[str]:
 def _random_experts(hidden: int, inter: int, num: int) -> Int4Experts:
     generator = torch.Generator().manual_seed(hidden + num)
 
+    distinct = min(num, _DISTINCT)
+
     def words(*shape: int) -> Tensor:
-        return torch.randint(-(2**31), 2**31, shape, dtype=torch.int32, generator=generator)
+        return every(torch.randint(-(2**31), 2**31, shape, dtype=torch.int32, generator=generator))
 
     def scales(*shape: int) -> Tensor:
-        return (0.001 + 0.02 * torch.rand(shape, generator=generator)).bfloat16()
+        return every((0.001 + 0.02 * torch.rand(shape, generator=generator)).bfloat16())
+
+    def every(few: Tensor) -> Tensor:
+        return few.repeat(-(-num // distinct), 1, 1)[:num]
 
     return Int4Experts(
-        w13=words(num, 2 * inter, hidden // 8),
-        w13_scale=scales(num, 2 * inter, hidden // GROUP_SIZE),
-        w2=words(num, hidden, inter // 8),
-        w2_scale=scales(num, hidden, inter // GROUP_SIZE),
+        w13=words(distinct, 2 * inter, hidden // 8),
+        w13_scale=scales(distinct, 2 * inter, hidden // GROUP_SIZE),
+        w2=words(distinct, hidden, inter // 8),
+        w2_scale=scales(distinct, hidden, inter // GROUP_SIZE),
     )
 
 

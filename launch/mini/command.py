@@ -38,17 +38,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--geometry",
-        choices=("mini", "bench", "full"),
+        choices=("mini", "bench", "layer", "full"),
         default="mini",
-        help="'bench' is 0.25 GB with attention of the true size, to measure on; 'full' writes "
-        "decoder layers of the true size for kernel tests, 9.8 GB each: no embeddings, no "
-        "tokenizer, cannot be served (default mini)",
+        help="'bench' is 0.25 GB with attention of the true size, to measure on; 'layer' is 11 "
+        "GB, one dense and one MoE layer of the true size; 'full' writes such MoE layers alone for "
+        "kernel tests, 9.8 GB each: no embeddings, no tokenizer, cannot be served (default mini)",
     )
     parser.add_argument(
         "--layers",
         type=int,
         metavar="N",
-        help="number of decoder layers (default 4, the first dense; for full 1, all MoE)",
+        help="number of decoder layers (default: 4 and for layer 2, the first dense; for full 1, "
+        "all MoE)",
     )
     parser.set_defaults(run=run)
 

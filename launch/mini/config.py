@@ -6,7 +6,7 @@ checkpoint has none and needs none. And the 256 control tokens follow a small vo
 ids are smaller.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .tokenizer_files import NUM_CONTROL_TOKENS, control_token_id
@@ -168,6 +168,19 @@ FULL: Final = Geometry(
     vt_num_attention_heads=16,
     vt_num_hidden_layers=27,
     init_pos_emb_size=64,
+)
+
+# Two layers of the true size, dense and MoE, and what else a server needs in little: 11 GB.
+LAYER: Final = replace(
+    FULL,
+    num_ranks=MINI_NUM_RANKS,
+    num_hidden_layers=2,
+    first_k_dense_replace=1,
+    vt_hidden_size=MINI.vt_hidden_size,
+    vt_intermediate_size=MINI.vt_intermediate_size,
+    vt_num_attention_heads=MINI.vt_num_attention_heads,
+    vt_num_hidden_layers=MINI.vt_num_hidden_layers,
+    init_pos_emb_size=MINI.init_pos_emb_size,
 )
 
 

@@ -15,15 +15,20 @@ from typing import Any, Final, Literal
 
 from sglang_kimi.checkpoint import TensorSpec, checkpoint_tensors, layer_tensors, num_parameters
 
-from .config import BENCH, FULL, MINI, checkpoint_config, generation_config
+from .config import BENCH, FULL, LAYER, MINI, checkpoint_config, generation_config
 from .shards import write_shards
 from .tokenizer_files import rank_table, shipped_file, tokenizer_config
 from .weights import random_tensor
 
-GeometryName = Literal["mini", "bench", "full"]
+GeometryName = Literal["mini", "bench", "layer", "full"]
 
 MARKER_FILE: Final = "sglang-kimi-mini.json"
-MAX_SHARD_BYTES: Final = {"mini": 4 << 20, "bench": 128 << 20, "full": 2 << 30}
+MAX_SHARD_BYTES: Final = {
+    "mini": 4 << 20,
+    "bench": 128 << 20,
+    "layer": 2 << 30,
+    "full": 2 << 30,
+}
 MAX_LAYERS: Final = 61  # what the real model has
 DISK_MARGIN_BYTES: Final = 256 << 20
 
@@ -56,17 +61,17 @@ def write_mini_checkpoint(
     """Write a checkpoint with random weights.
 
     geometry:   "mini" is a whole checkpoint that serves; "bench" another, 0.25 GB with the true
-                attention sizes, to measure on; "full" is decoder layers of the true size
-                (hidden 7168, 384 experts, 9.8 GB each, all of them MoE) without embeddings, vision
-                or tokenizer, for the kernels' tests.
-    num_layers: 1 to 61; 4 (the first of them dense), for "full" 1 if not given.
+                attention sizes, to measure on; "layer" a third, 11 GB, one dense and one MoE layer
+                of the true size (hidden 7168, 384 experts); "full" is such MoE layers alone, 9.8 GB
+                each, without embeddings, vision or tokenizer, for the kernels' tests.
+    num_layers: 1 to 61; 4 (the first of them dense), 2 for "layer" and 1 for "full" if not given.
     progress:   is told the bytes written so far and in all, after each tensor.
 
     Raises MiniError for another number of layers, and if the folder holds something else or the
     disk has no room.
     """
     target = Path(directory).resolve()
-    sizes = {"mini": MINI, "bench": BENCH, "full": FULL}[geometry]
+    sizes = {"mini": MINI, "bench": BENCH, "layer": LAYER, "full": FULL}[geometry]
     if num_layers is not None:
         if not 1 <= num_layers <= MAX_LAYERS:
             raise MiniError(f"layers: want 1 to {MAX_LAYERS}, got {num_layers}")

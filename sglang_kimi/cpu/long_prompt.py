@@ -48,6 +48,8 @@ def attend_expanded(
             [table[row, :seq_len] for row, seq_len in zip(requests, lens, strict=True)]
         )
         latents = kv_cache[slots].to(query.dtype)
+    else:
+        latents = latents[: sum(batch.extend_seq_lens_cpu)]  # rows after them are padding
     rank, nope = attention.kv_lora_rank, attention.qk_nope_head_dim
     both = attention.kv_b_proj(latents[:, :rank].contiguous())[0]
     both = both.view(latents.shape[0], attention.num_local_heads, nope + attention.v_head_dim)

@@ -43,7 +43,7 @@ def create_mla_backend(runner: Any) -> Any:
             self.kv_index_translator = runner.kv_index_translator
             self._device = torch.device(runner.device)
             self._shape = shape_of(runner)
-            self._max_pages = -(-runner.model_config.context_len // self._shape.page_size)
+            self._pages_per_sequence = -(-runner.model_config.context_len // self._shape.page_size)
             self._workspace = torch.empty(WORKSPACE_BYTES, dtype=torch.uint8, device=self._device)
             self._kernel = chosen_backend(
                 self._shape.num_heads, torch.cuda.get_device_capability(self._device)
@@ -63,7 +63,7 @@ def create_mla_backend(runner: Any) -> Any:
 
         def init_cuda_graph_state(self, max_bs: int, max_num_tokens: int) -> None:
             """Allocate what the captured kernels read."""
-            self._buffers = GraphBuffers(max_bs, max_bs * self._max_pages, self._device)
+            self._buffers = GraphBuffers(max_bs, self._pages_per_sequence, self._device)
             self._captured.clear()
 
         def init_forward_metadata_out_graph(
@@ -74,7 +74,7 @@ def create_mla_backend(runner: Any) -> Any:
             if not (mode.is_decode_or_idle() or mode.is_target_verify()):
                 raise ValueError(f"kimi_mla: no CUDA graph for steps of the mode {mode.name}")
             key = (mode.is_target_verify(), forward_batch.batch_size)
-            if in_capture:
+            if in_capture and key not in self._captured:  # an earlier capture reads it still
                 assert self._buffers is not None, "init_cuda_graph_state comes first"
                 self._captured[key] = self._new_wrapper(
                     self._buffers.of_batch(forward_batch.batch_size)

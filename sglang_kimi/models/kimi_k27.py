@@ -26,8 +26,6 @@ from sglang.srt.layers.layer_boundary import (
 from sglang.srt.layers.layer_boundary.residual import batch as residual_batch
 from sglang.srt.layers.layernorm import RMSNorm
 from sglang.srt.layers.logits_processor import LogitsProcessor
-from sglang.srt.layers.moe.topk import TopK, TopKOutputFormat
-from sglang.srt.layers.moe.utils import is_moe_input_scattered_across_dp_ranks
 from sglang.srt.layers.utils import PPMissingLayer
 from sglang.srt.layers.vocab_parallel_embedding import (
     ParallelLMHead,
@@ -44,85 +42,12 @@ from ..cpu.dense import keep_dense_weights_in_bf16
 from ..cpu.mla import CpuAttentionMLA
 from ..cpu.norm import CpuRMSNorm
 from ..cpu.register import serves_on_our_cpu
-from ..cpu.routing import sigmoid_routing
+from ..moe.block import KimiMoE
 from ..moe.expert_location import num_physical_experts
-from ..moe.layer import ExpertParallelInt4MoE
 from ..moe.weights import describe_held_experts, stand_in_for_experts
 from ..weights import load_weights
 
 logger = logging.getLogger(__name__)
-
-
-class KimiMoE(nn.Module):
-    """Router, routed experts and shared expert of one layer.
-
-    The output owes the sum over ranks, unless an all-to-all brought the experts' sums home: then
-    every rank computes its own tokens in full, the shared expert's part too.
-    """
-
-    def __init__(self, config: Any, layer_id: int, prefix: str) -> None:
-        super().__init__()
-        self.routed_scaling_factor = config.routed_scaling_factor
-        self.gate = KimiRouter(config)
-        self.topk = TopK(
-            top_k=config.num_experts_per_tok,
-            layer_id=layer_id,
-            renormalize=config.norm_topk_prob,
-            **expert_choice(config, self.gate.e_score_correction_bias),
-            scoring_func=config.scoring_func,
-            correction_bias=self.gate.e_score_correction_bias,
-            routed_scaling_factor=config.routed_scaling_factor,
-            apply_routed_scaling_factor_on_output=False,
-            output_format=TopKOutputFormat.STANDARD,
-        )
-        self.experts = ExpertParallelInt4MoE(config, layer_id, add_prefix("experts", prefix))
-        is_whole = is_moe_input_scattered_across_dp_ranks()
-        self.shared_experts = DeepseekV2MLP(
-            hidden_size=config.hidden_size,
-            intermediate_size=config.moe_intermediate_size * config.n_shared_experts,
-            hidden_act=config.hidden_act,
-            reduce_results=False,
-            allow_fused_down=False,
-            prefix=add_prefix("shared_experts", prefix),
-            parallel_group="replicated" if is_whole else "tp",
-        )
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Return [num_tokens, hidden_size]; called on every rank, also without tokens."""
-        if hidden_states.shape[0] == 0:
-            routing = self.topk.empty_topk_output(hidden_states.device)
-        else:
-            routing = self.topk(hidden_states, self.gate(hidden_states))
-        weights = routing.topk_weights.float() * self.routed_scaling_factor
-        output: Tensor = self.experts(hidden_states, routing._replace(topk_weights=weights))
-        return output.add_(self.shared_experts(hidden_states))
-
-
-def expert_choice(config: Any, correction_bias: Tensor) -> dict[str, Any]:
-    """Return TopK's arguments that say how experts are chosen."""
-    if serves_on_our_cpu() and config.n_group == 1:
-        return {"custom_routing_function": sigmoid_routing(correction_bias)}
-    return {
-        "use_grouped_topk": True,
-        "num_expert_group": config.n_group,
-        "topk_group": config.topk_group,
-    }
-
-
-class KimiRouter(nn.Module):
-    """Score every expert in float32, as the model was trained."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        shape = (config.n_routed_experts, config.hidden_size)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.e_score_correction_bias = nn.Parameter(
-            torch.empty(config.n_routed_experts, dtype=torch.float32)
-        )
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Return logits [num_tokens, n_routed_experts] float32."""
-        return nn.functional.linear(hidden_states.float(), self.weight.float())
 
 
 class KimiDecoderLayer(nn.Module):

@@ -40,12 +40,12 @@ def test_what_cannot_run_is_refused_by_name(asked, num_heads, capability, messag
 
 
 def test_graph_buffers_of_all_batch_sizes_are_the_same_memory():
-    buffers = GraphBuffers(max_batch=4, max_pages=10, device="cpu")
+    buffers = GraphBuffers(max_batch=4, pages_per_sequence=10, device="cpu")
     small, large = buffers.of_batch(2), buffers.of_batch(4)
     assert {name: len(tensor) for name, tensor in small.items()} == {
         "qo_indptr": 3,
         "kv_indptr": 3,
-        "kv_indices": 10,
+        "kv_indices": 20,
         "kv_len_arr": 2,
     }
     assert all(small[name].data_ptr() == large[name].data_ptr() for name in small)

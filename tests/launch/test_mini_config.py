@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from sglang_kimi.checkpoint import checkpoint_tensors, layer_tensors
 from sglang_kimi.codec.vocabulary import Vocabulary
-from sglang_kimi.launch.mini.config import FULL, MINI, checkpoint_config
+from sglang_kimi.launch.mini.config import FULL, LAYER, MINI, checkpoint_config
 from sglang_kimi.launch.mini.writer import write_mini_checkpoint
 
 
@@ -75,3 +76,13 @@ def test_ids_in_the_configs_are_those_of_the_vocabulary(mini: Path) -> None:
         "max_length": 262144,
         "eos_token_id": vocabulary.control_id("<|im_end|>"),
     }
+
+
+def test_the_served_layers_of_the_true_size_are_the_releases() -> None:
+    full = checkpoint_config(replace(FULL, num_hidden_layers=2, first_k_dense_replace=1))
+    layer = checkpoint_config(LAYER)
+    for layer_id in range(2):
+        expected = layer_tensors(full["text_config"], layer_id)
+        assert layer_tensors(layer["text_config"], layer_id) == expected
+    num_bytes = sum(spec.num_bytes for spec in checkpoint_tensors(layer).values())
+    assert 10.5e9 < num_bytes < 11.5e9
