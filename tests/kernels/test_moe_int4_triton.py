@@ -23,7 +23,7 @@ QUICK: list[tuple[Shape, str]] = [  # tokens, hidden, intermediate, experts, top
     ((17, 64, 96, 2, 1), "one"),
     ((3, 64, 32, 4, 2), "none"),
 ]
-TILES = [(16, 32, 8), (16, 128, 32), (32, 64, 64), (64, 256, 64)]  # block_m, block_n, block_words
+TILES = [(16, 32, 8), (16, 128, 32), (32, 64, 32), (64, 64, 16)]  # block_m, block_n, block_words
 
 
 def long_list() -> list[tuple[Shape, str, tuple[int, int, int]]]:
@@ -37,7 +37,7 @@ def long_list() -> list[tuple[Shape, str, tuple[int, int, int]]]:
         top_k = 1 + (number * 3) % num_experts
         hidden, inter = widths[number % 5]
         shape = (tokens[(number * 5) % 8], hidden, inter, num_experts, top_k)
-        tile = TILES[number % 4] if shape[0] * top_k <= 8 else TILES[3]  # a program takes 50 ms
+        tile = TILES[number % 4] if shape[0] * top_k <= 8 else TILES[3]
         cases.append((shape, routings[number % 4], tile))
     return cases
 
