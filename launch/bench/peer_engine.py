@@ -19,7 +19,7 @@ from sglang_kimi.launch.server_process import server_environment
 from .line_process import LineProcess
 
 IK_LLAMA: Final = "ik-llama-cpp-python==0.1.5"
-_STEP_PROCESS: Final = "sglang_kimi.models.step_process"
+_STEP_PROCESS: Final = "sglang_kimi.step_process"
 _SCRIPT: Final = Path(__file__).with_name("ik_llama.py")
 
 

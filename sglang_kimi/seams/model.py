@@ -3,7 +3,7 @@
 from .seam import Seam
 
 _MODEL = "sglang_kimi/models"
-_STEP_PROCESS = f"{_MODEL}/step_process.py"
+_STEP_PROCESS = "sglang_kimi/step_process.py"
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 _RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
 

@@ -1,6 +1,6 @@
 """Run the model's own steps, without a server around them, a JSON line in, a JSON line out.
 
-`python -P -m sglang_kimi.models.step_process CHECKPOINT [any SGLang flag]` loads the model as a
+`python -P -m sglang_kimi.step_process CHECKPOINT [any SGLang flag]` loads the model as a
 server's scheduler does and answers {"prompts": [[id]], "num_tokens": n} with the greedy tokens and
 the seconds of the prefill and of every decode step. For `sglang-kimi bench peers`, which must not
 import SGLang itself. One rank.
@@ -22,7 +22,7 @@ from sglang.srt.runtime_context import SpawnRanks, publish  # noqa: E402
 from sglang.srt.sampling.sampling_params import SamplingParams  # noqa: E402
 from sglang.srt.server_args import PortArgs, prepare_server_args  # noqa: E402
 
-from ..seams import require  # noqa: E402
+from .seams import require  # noqa: E402
 
 
 class Engine:
