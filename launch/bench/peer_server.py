@@ -23,10 +23,13 @@ _REQUEST_TIMEOUT_S: Final = 600.0
 class StepProfile:
     """Medians over the decode steps of one batch size, in seconds; parts as of `step_times`.
 
-    step: one round of the scheduler, from receiving to handing the results on.
+    step: one round of the scheduler, from the end of the one before.
     """
 
-    PARTS: ClassVar = ("step", "forward", "sample", "launch", "receive", "schedule", "results")
+    PARTS: ClassVar = (
+        *("step", "forward", "sample", "launch"),
+        *("receive", "schedule", "results", "other"),
+    )
 
     parts: dict[str, float]
 
