@@ -31,14 +31,6 @@ struct Tile {
   void fill(const Int4Rows& rows, int first, int groups) {
     const size_t code_bytes = rows.inputs / 2, scale_bytes = rows.inputs / kGroup * 2;
     const size_t start = size_t(first) * 16;
-    // What the next call reads: further groups, or the next rows' first ones.
-    const size_t ahead = start + kTileGroups * 16 < code_bytes ? kTileGroups * 16 : kTileRows * code_bytes - start;
-    for (int r = 0; r < kTileRows; r++) {
-      const uint8_t* codes = rows.codes + r * code_bytes + start + ahead;
-      for (int line = 0; line < groups * 16; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(codes + line), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(rows.scales + r * scale_bytes + first * 2 + 64), _MM_HINT_T0);
-    }
     for (int block = 0; block < kTileRows; block += kLanes) {
       const uint8_t* source = rows.codes + block * code_bytes + start;
       for (int g = 0; g < groups; g++) transpose(source + g * 16, code_bytes, &codes[g][0][block]);
@@ -123,10 +115,25 @@ inline void add_codes(const Words* words, const int32_t* x, Words (*dot)[2]) {
   }
 }
 
-// sums[t][r] += tile row r times T activation rows, packed.
+// What is read next, fetched beside the products a group at a time: all at once it would wait for
+// buffers, and the products with it. A prefetch of what is not there does nothing.
+struct Ahead {
+  const uint8_t *codes, *scales;
+
+  void fetch(int group) const {
+    constexpr int kBytes = kTileRows * 16;  // of a group's codes
+    for (int line = 0; line < kBytes; line += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(codes + group * kBytes + line), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(scales + group * kBytes / 8), _MM_HINT_T0);
+  }
+};
+
+// sums[t][r] += tile row r times T activation rows, packed; no `ahead` fetches nothing.
 template <int T>
-void add_tile(const Tile& tile, int groups, const int32_t* x, float (*sums)[kTileRows]) {
+void add_tile(const Tile& tile, int groups, const int32_t* x, float (*sums)[kTileRows],
+              const Ahead* ahead) {
   for (int g = 0; g < groups; g++, x += PackedRows::kRowWords * T) {
+    if (ahead) ahead->fetch(g);
     Words dot[T][2];
     for (int t = 0; t < T; t++) dot[t][0] = dot[t][1] = all_words(x[kPairs * T + t]);
 #pragma GCC unroll 4
@@ -151,7 +158,8 @@ void add_tile(const Tile& tile, int groups, const int32_t* x, float (*sums)[kTil
   }
 }
 
-using AddTile = void (*)(const Tile&, int, const int32_t*, float (*)[kTileRows]);
+using AddTile = void (*)(const Tile&, int, const int32_t*, float (*)[kTileRows],
+                         const Ahead*);
 
 template <int... T>
 inline AddTile add_tile_for(int tokens, std::integer_sequence<int, T...>) {
@@ -168,11 +176,13 @@ inline void multiply_many(const Int4Rows& rows, int num_rows, const PackedRows& 
     std::fill_n(sums[0], size_t(x.num_rows()) * kTileRows, 0.0f);
     for (int first = 0; first < x.groups(); first += kTileGroups) {
       const int groups = std::min(kTileGroups, x.groups() - first);
+      const Int4Rows next = rows.from(start + kTileRows);
+      const Ahead ahead{next.codes + first * kTileRows * 16, next.scales + first * kTileRows * 2};
       tile.fill(rows.from(start), first, groups);
       for (int pass = 0; pass < x.passes(); pass++) {
         const int t = x.first_of(pass), num = x.first_of(pass + 1) - t;
         add_tile_for(num, std::make_integer_sequence<int, kTokens>())(
-            tile, groups, x.at(first, groups, pass), sums + t);
+            tile, groups, x.at(first, groups, pass), sums + t, pass ? nullptr : &ahead);
       }
     }
     for (int t = 0; t < x.num_rows(); t++)
