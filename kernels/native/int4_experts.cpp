@@ -15,7 +15,7 @@ namespace {
 
 using namespace kimi;
 
-constexpr int kManyTokens = 5;          // of one expert: from here on tiles beat rows
+constexpr size_t kManyTokens = 5;       // of one expert: from here on tiles beat rows
 constexpr size_t kMostSums = 1 << 16;  // of one task and matrix: 256 KB, within an L2
 
 struct Expert {
@@ -44,13 +44,30 @@ int rows_per_task(int num_rows, int num_tasks, size_t most_tokens) {
   return int(std::max<size_t>((rows + kGroup - 1) / kGroup, 1) * kGroup);
 }
 
-// out[t * num_rows + r] = row r times row xs[t] of x.
-void multiply(const Int4Rows& rows, int num_rows, const QuantisedRows& x, const std::vector<int>& xs,
-              float* out) {
-  const int num_x = int(xs.size());
-  const auto form = num_x < kManyTokens ? multiply_few : multiply_many;
-  form(rows, num_rows, x, xs.data(), num_x, out);
-}
+// Rows of x that one expert multiplies, in whichever order its form of the product reads.
+class Multiplier {
+ public:
+  // xs must live as long as the products are made.
+  void set(const QuantisedRows& x, const std::vector<int>& xs, int inputs) {
+    x_ = &x, xs_ = &xs;
+    if (is_many()) packed_.pack(x, xs.data(), int(xs.size()), inputs);
+  }
+
+  // out[t * num_rows + r] = row r times row xs[t] of x.
+  void multiply(const Int4Rows& rows, int num_rows, float* out) const {
+    if (is_many())
+      multiply_many(rows, num_rows, packed_, out);
+    else
+      multiply_few(rows, num_rows, *x_, xs_->data(), int(xs_->size()), out);
+  }
+
+ private:
+  bool is_many() const { return xs_->size() >= kManyTokens; }
+
+  const QuantisedRows* x_;
+  const std::vector<int>* xs_;
+  PackedRows packed_;
+};
 
 // gate = silu(gate) * up over one group.
 void activate(float* gate, const float* up) {
@@ -89,6 +106,7 @@ extern "C" __attribute__((visibility("default"))) int kimi_moe_int4(
 #pragma omp parallel num_threads(num_threads)
   {
     std::vector<float> gate(most * std::max(inter_step, hidden_step)), up(most * inter_step);
+    Multiplier inputs;
 #pragma omp for schedule(static)
     for (int t = 0; t < num_tokens; t++)
       for (int g = 0; g < hidden / kGroup; g++)
@@ -100,8 +118,9 @@ extern "C" __attribute__((visibility("default"))) int kimi_moe_int4(
       const int count = std::min(inter_step, inter - start);
       const Int4Rows gate_rows{gate_codes[id], gate_scales[id], hidden};
       const Int4Rows up_rows{up_codes[id], up_scales[id], hidden};
-      multiply(gate_rows.from(start), count, first, expert.tokens, gate.data());
-      multiply(up_rows.from(start), count, first, expert.tokens, up.data());
+      inputs.set(first, expert.tokens, hidden);
+      inputs.multiply(gate_rows.from(start), count, gate.data());
+      inputs.multiply(up_rows.from(start), count, up.data());
       for (size_t t = 0; t < expert.slots.size(); t++)
         for (int r = 0; r < count; r += kGroup) {
           float* values = gate.data() + t * count + r;
@@ -115,7 +134,8 @@ extern "C" __attribute__((visibility("default"))) int kimi_moe_int4(
       for (int t = 0; t < num_tokens; t++) std::fill_n(y + size_t(t) * hidden + start, count, 0.0f);
       for (const Expert& expert : experts) {
         const Int4Rows rows{down_codes[expert.id], down_scales[expert.id], inter};
-        multiply(rows.from(start), count, second, expert.slots, gate.data());
+        inputs.set(second, expert.slots, inter);
+        inputs.multiply(rows.from(start), count, gate.data());
         for (size_t t = 0; t < expert.slots.size(); t++) {
           float* target = y + size_t(expert.tokens[t]) * hidden + start;
           const float weight = weights[expert.slots[t]];
