@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sglang_kimi.launch.arguments import positive
 from sglang_kimi.launch.jsonlines import UsageError
 
 _DESCRIPTION = """\
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     ):
         int4.add_argument(
             f"--{name}",
-            type=_positive,
+            type=positive,
             default=default,
             metavar="N",
             help=f"{text} (default {default})",
@@ -111,11 +112,5 @@ def _shares(args: argparse.Namespace) -> tuple[int, int, int]:
     )
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"want a whole number above 0, got {text!r}")
-    return int(text)
-
-
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part.strip()) for part in text.split(","))
+    return tuple(positive(part.strip()) for part in text.split(","))

@@ -3,6 +3,9 @@
 import argparse
 import subprocess
 import sys
+from pathlib import Path
+
+from sglang_kimi.launch.arguments import positive
 
 _DESCRIPTION = """\
 Write a small checkpoint in Kimi's format (or take one), turn it into GGUF without changing a
@@ -24,10 +27,10 @@ def add_parser(subjects: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="a checkpoint that fits in memory three times (default: `mini --geometry bench`)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="times of each row (default 5)"
+        "--rounds", type=positive, default=5, metavar="N", help="times of each row (default 5)"
     )
     parser.add_argument(
-        "--threads", type=int, default=2, metavar="N", help="of either engine (default 2)"
+        "--threads", type=positive, default=2, metavar="N", help="of either engine (default 2)"
     )
     parser.add_argument(
         "--no-server", action="store_true", help="leave out what needs a running server"
@@ -39,11 +42,15 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print; returns the exit status, 1 where a target is missed."""
     from sglang_kimi.launch.server_process import ServerError
 
+    from .gguf_kimi import ConversionError
     from .peers_table import show_peers
 
+    if args.checkpoint and not Path(args.checkpoint, "config.json").is_file():
+        print(f"bench: --checkpoint {args.checkpoint}: no config.json there", file=sys.stderr)
+        return 1
     try:
         misses = show_peers(args, lambda text: print(text, flush=True))
-    except (ServerError, subprocess.CalledProcessError) as error:
+    except (ServerError, ConversionError, OSError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     for line in misses:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
+from sglang_kimi.launch.environment import default_cache
+
 from .gguf_kimi import convert_to_gguf
 from .peer_engine import IK_LLAMA, Answer, PeerEngine, ik_llama, our_engine
 from .peer_server import PeerServer
@@ -19,8 +21,8 @@ from .peers_server_rows import show_profile, show_requests
 
 NUM_SLOTS = 16384
 NOT_MEASURED = (
-    "AVX-512 and GPUs; several ranks; weights of a real size, whose kernels `bench kernels` and\n"
-    "`bench layer` time; prompts beyond 4,096 tokens; sampling, grammars and tool calls"
+    "GPUs; several ranks; layers of a real size (`bench layer`); prompts beyond 4,096 tokens;\n"
+    "sampling, grammars and tool calls; several prompts in one prefill of ik-llama, which aborts"
 )
 
 
@@ -45,7 +47,8 @@ def show_peers(args: argparse.Namespace, show: Show) -> list[str]:
         misses += missed
         if not args.no_server:
             _progress(started, "starting a server, which takes a minute or two")
-            server = stack.enter_context(PeerServer(checkpoint, args.threads, folder))
+            log = default_cache() / "bench-peers-server.log"
+            server = stack.enter_context(PeerServer(checkpoint, args.threads, folder, log))
             _progress(started, "requests to the server, ik-llama in turn")
             misses += show_requests(server, peer, args.rounds, vocab_size, show)
             misses += show_profile(server, bare_s, show)

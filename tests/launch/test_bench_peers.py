@@ -9,6 +9,8 @@ from sglang_kimi.launch.bench.peer_engine import Answer
 from sglang_kimi.launch.bench.peer_server import PeerServer
 from sglang_kimi.launch.bench.peer_work import DECODES
 from sglang_kimi.launch.bench.peers_rows import IK, OURS, Row
+from sglang_kimi.launch.cli import main
+from sglang_kimi.launch.server_process import ServerError
 
 
 class FakeEngine:
@@ -89,7 +91,7 @@ def test_the_first_token_that_differs_ends_the_count(wrong_at, missed):
 
 
 def test_overhead_is_the_step_without_the_forward_and_has_a_limit(tmp_path):
-    server = PeerServer(tmp_path, 1, tmp_path)
+    server = PeerServer(tmp_path, 1, tmp_path, tmp_path / "server.log")
     rows = [
         {"mode": "decode", "batch": work, "step": 0.020 + overhead + extra, "forward": 0.020}
         for work, overhead in ((1, 0.002), (8, 0.011), (32, 0.003))
@@ -98,6 +100,26 @@ def test_overhead_is_the_step_without_the_forward_and_has_a_limit(tmp_path):
     rows += [{"mode": "extend", "batch": 8, "step": 9.0, "forward": 1.0}]
     (tmp_path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert server.steps(8).overhead == pytest.approx(0.012)
+    with pytest.raises(ServerError, match="no decode step of 5 requests"):
+        server.steps(5)
     bare_s = {work.num_prompts: 0.02 for work in DECODES}
     misses = peers_server_rows.show_profile(server, bare_s, print)
     assert misses == ["server's overhead, 8 at once: 12.0 ms a step, want at most 10"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "argument --rounds: want a whole number above 0, got '0'"),
+        (["--threads", "two"], "argument --threads: want a whole number above 0, got 'two'"),
+    ],
+)
+def test_a_count_that_is_none_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "peers", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path, capsys):
+    assert main(["bench", "peers", "--checkpoint", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"bench: --checkpoint {tmp_path}: no config.json there\n"
