@@ -1,4 +1,4 @@
-"""Products with bfloat16 weights, read where they lie by our C++ kernel (native/linear.cpp)."""
+"""Products with bfloat16 weights, read where they lie (native/linear.cpp and mlp.cpp)."""
 
 import ctypes
 
@@ -28,3 +28,16 @@ def native_bf16_bmm(library: ctypes.CDLL, x: Tensor, weight: Tensor) -> Tensor:
         *(batch, num_tokens, in_features, out_features, torch.get_num_threads()),
     )
     return output.to(x.dtype).transpose(0, 1)
+
+
+def native_bf16_mlp(library: ctypes.CDLL, x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """Return what `bf16_mlp.bf16_mlp` does for x [num_tokens, hidden_size], checked before."""
+    tokens = x.float()
+    if tokens.stride(1) != 1:
+        tokens = tokens.contiguous()
+    output = torch.empty(x.shape, dtype=torch.float32)
+    library.kimi_bf16_mlp(
+        *(tokens.data_ptr(), tokens.stride(0), gate_up.data_ptr(), down.data_ptr()),
+        *(output.data_ptr(), x.shape[0], x.shape[1], down.shape[1], torch.get_num_threads()),
+    )
+    return output.to(x.dtype)

@@ -25,6 +25,12 @@ def ref_bf16_bmm(x: Tensor, weight: Tensor) -> Tensor:
     return torch.bmm(x.float(), weight.float()).to(x.dtype)
 
 
+def ref_bf16_mlp(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """Compute `bf16_mlp.bf16_mlp`; the same arguments and result."""
+    gate, up = ref_bf16_linear(x.float(), gate_up).chunk(2, dim=-1)
+    return ref_bf16_linear(torch.nn.functional.silu(gate) * up, down).to(x.dtype)
+
+
 def check_linear(x: Tensor, weight: Tensor) -> None:
     """Raise ValueError unless x [*, in_features] fits weight [out_features, in_features]."""
     _check_types(x, weight)

@@ -42,11 +42,18 @@ _SIGNATURES: Final = {
         *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
         *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
     ],
+    "kimi_mla_layer": [
+        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _LONG, _POINTER, _POINTER, _INT, _LONG),
+        *(_POINTER, _INT, _LONG, *[_POINTER] * 3, _INT, _POINTER, _INT),
+    ],
+    "kimi_bf16_mlp": [_POINTER, _LONG, *[_POINTER] * 3, *[_INT] * 4],
     "kimi_mla_expanded": [
         *(*(_POINTER, _LONG, _LONG) * 3, _POINTER, _POINTER, *[_INT] * 4, _FLOAT, _POINTER, _INT),
     ],
 }
-_WITH_STATUS: Final = frozenset(("kimi_moe_int4", "kimi_mla_absorbed"))  # these return an int
+_WITH_STATUS: Final = frozenset(  # these return an int
+    ("kimi_moe_int4", "kimi_mla_absorbed", "kimi_mla_layer")
+)
 
 
 class CheckError(RuntimeError):

@@ -7,12 +7,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..linear.bf16_native import native_bf16_bmm
-from ..linear.bf16_reference import ref_bf16_bmm
+from ..linear.bf16_native import native_bf16_bmm, native_bf16_mlp
+from ..linear.bf16_reference import ref_bf16_bmm, ref_bf16_mlp
 from ..mla.absorbed_native import native_mla_absorbed_batch
 from ..mla.absorbed_reference import ref_mla_absorbed_batch
 from ..mla.expanded_native import native_mla_expanded
 from ..mla.expanded_reference import ref_mla_expanded
+from ..mla.layer_native import native_mla_layer
+from ..mla.layer_reference import ref_mla_layer
+from ..mla.layer_weights import MlaWeights
 from ..moe.int4_experts import Int4Experts
 from ..moe.int4_format import quantize_int4
 from ..moe.int4_native import native_moe_int4
@@ -38,6 +41,7 @@ def check_library(library: ctypes.CDLL) -> None:
         _check_linear(library, random, num_tokens)
     _check_mla(library, random)
     _check_expanded_mla(library, random)
+    _check_mla_layer(library, random)
 
 
 def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
@@ -53,6 +57,8 @@ def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> No
 def _check_linear(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
     x, weight = random(2, num_tokens, 72), random(2, 29, 72).bfloat16()
     _compare("kimi_bf16_linear", native_bf16_bmm(library, x, weight), ref_bf16_bmm(x, weight.mT))
+    mlp = (x[0], random(2 * 21, 72).bfloat16(), random(72, 21).bfloat16())
+    _compare("kimi_bf16_mlp", native_bf16_mlp(library, *mlp), ref_bf16_mlp(*mlp))
 
 
 def _check_mla(library: ctypes.CDLL, random: _Random) -> None:
@@ -70,6 +76,24 @@ def _check_expanded_mla(library: ctypes.CDLL, random: _Random) -> None:
     batch = (random(10, 3, 64), random(43, 3, 64), random(43, 3, 32), lens, counts)
     found = native_mla_expanded(library, *batch, scaling=0.1)
     _compare("kimi_mla_expanded", found, ref_mla_expanded(*batch, scaling=0.1))
+
+
+def _check_mla_layer(library: ctypes.CDLL, random: _Random) -> None:
+    matrices = [
+        random(*shape).bfloat16() for shape in ((80, 40), (2, 64, 8), (2, 24, 64), (48, 48))
+    ]
+    q_b, w_kc, w_vc, o = matrices
+    norms = (random(40), random(64))
+    weights = MlaWeights(*norms, q_b, w_kc.mT, w_vc.mT, o, rope_dim=32, eps=1e-5, scaling=0.1)
+    places = torch.tensor([8, 9, 3])
+    lens = (torch.tensor([0, 1]), torch.tensor([10, 4]), torch.tensor([2, 1]))
+    slots = torch.arange(20, dtype=torch.int32).flip(0).view(2, 10)
+    new = torch.tensor([11, 10, 6])
+    batch = (random(3, 136), weights, places, random(10, 32))
+    cache = random(20, 96)
+    expected = ref_mla_layer(*batch, cache.clone(), new, slots, *lens)
+    found = native_mla_layer(library, *batch, cache, new, slots, *lens)
+    _compare("kimi_mla_layer", found, expected)
 
 
 def _compare(name: str, found: Tensor, expected: Tensor) -> None:

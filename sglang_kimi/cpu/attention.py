@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed_batch
+from sglang_kimi.kernels.mla.layer import mla_layer
 
 from ..seams import require
 from .data_parallel import prepare_data_parallel
@@ -54,6 +55,30 @@ def create_mla_backend(runner: Any) -> Any:
 
         def forward_decode(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, **kw: Any) -> Any:
             return self._forward(q, k, v, layer, batch, None, **kw)
+
+        def forward_layer(
+            self, attention: Any, latents: torch.Tensor, positions: torch.Tensor, batch: Any
+        ) -> torch.Tensor:
+            """Write this step's latents and attend, absorbed, from `latents` to `o_proj`'s product.
+
+            attention: our MLA module; other arguments and result as of `mla_layer`.
+            """
+            if batch.forward_mode.is_idle():  # rows that only fill a step of other ranks
+                return latents.new_zeros(latents.shape[0], attention.o_proj.weight.shape[0])
+            cache = self.token_to_kv_pool.get_key_buffer(attention.layer_id)
+            is_decode = batch.forward_mode.is_decode()
+            return mla_layer(
+                latents,
+                attention.absorbed_weights(),
+                positions,
+                attention.rotary_emb.cos_sin_cache,
+                cache.view(cache.shape[0], -1),
+                batch.out_cache_loc,
+                self.req_to_token_pool.req_to_token,
+                batch.req_pool_indices,
+                batch.seq_lens,
+                None if is_decode else batch.extend_seq_lens,
+            )
 
         def forward_expanded(
             self, attention: Any, query: torch.Tensor, latents: torch.Tensor, batch: Any

@@ -14,11 +14,12 @@ from sglang.srt.model_executor.forward_context import get_attn_backend
 from sglang.srt.models.deepseek_v2 import DeepseekV2AttentionMLA
 from torch import Tensor
 
-from sglang_kimi.kernels.linear.bf16 import bf16_bmm
+from sglang_kimi.kernels.linear.bf16 import bf16_linear
+from sglang_kimi.kernels.mla.layer import MlaWeights
+from sglang_kimi.kernels.mla.rotary import rotate, rotations_at
 
 from .long_prompt import expands
 from .norm import CpuRMSNorm
-from .rotary import rotate, rotations_at
 
 
 class CpuAttentionMLA(DeepseekV2AttentionMLA):  # type: ignore[misc]
@@ -28,6 +29,11 @@ class CpuAttentionMLA(DeepseekV2AttentionMLA):  # type: ignore[misc]
         super().__init__(config=config, **arguments)
         self.q_a_layernorm = CpuRMSNorm(self.q_lora_rank, eps=config.rms_norm_eps)
         self.kv_a_layernorm = CpuRMSNorm(self.kv_lora_rank, eps=config.rms_norm_eps)
+        self._absorbed_weights: MlaWeights | None = None
+
+    def prepare_qkv_latent(self, hidden_states: Tensor, forward_batch: Any) -> Tensor:
+        """Return [num_tokens, q_lora_rank + kv_lora_rank + qk_rope_head_dim], not normed."""
+        return bf16_linear(hidden_states, self.fused_qkv_a_proj_with_mqa.weight)
 
     def forward(
         self,
@@ -40,35 +46,35 @@ class CpuAttentionMLA(DeepseekV2AttentionMLA):  # type: ignore[misc]
         """Return [num_tokens, hidden_size], this rank's part; see the class replaced."""
         if hidden_states.shape[0] == 0:
             return hidden_states
-        latent = get_attn_tp_context().fetch_qkv_latent()
+        latents = get_attn_tp_context().fetch_qkv_latent()
+        backend = get_attn_backend()
+        if not expands(self, forward_batch):
+            attended: Tensor = backend.forward_layer(self, latents, positions, forward_batch)
+            return attended
         sizes = [self.q_lora_rank, self.kv_lora_rank, self.qk_rope_head_dim]
-        q_lora, k_nope, k_pe = latent.split(sizes, dim=-1)
-        query = self.q_b_proj(self.q_a_layernorm(q_lora))[0]
+        q_lora, k_nope, k_pe = latents.split(sizes, dim=-1)
+        query = bf16_linear(self.q_a_layernorm(q_lora), self.q_b_proj.weight)
         query = query.view(-1, self.num_local_heads, self.qk_head_dim)
-        q_nope, q_pe = query.split([self.qk_nope_head_dim, self.qk_rope_head_dim], dim=-1)
         rotations = rotations_at(positions, self.rotary_emb.cos_sin_cache)
-        q_pe = rotate(q_pe, rotations)
-        k_nope = self.kv_a_layernorm(k_nope)
-        keys = torch.cat([k_nope.unsqueeze(1), rotate(k_pe.unsqueeze(1), rotations)], dim=-1)
-        if expands(self, forward_batch):
-            query = torch.cat([q_nope, q_pe], dim=-1)
-            backend = get_attn_backend()
-            values = backend.forward_expanded(self, query, keys.squeeze(1), forward_batch)
-        else:
-            values = self._attend_absorbed(q_nope, q_pe, keys, forward_batch)
-        output: Tensor = self.o_proj(values.flatten(1))[0]
-        return output
+        q_pe = query[..., self.qk_nope_head_dim :]
+        q_pe.copy_(rotate(q_pe, rotations))
+        k_pe = rotate(k_pe.unsqueeze(1), rotations).squeeze(1)
+        keys = torch.cat([self.kv_a_layernorm(k_nope), k_pe], dim=-1)
+        values = backend.forward_expanded(self, query, keys, forward_batch)
+        return bf16_linear(values.flatten(1), self.o_proj.weight)
 
-    def _attend_absorbed(
-        self, q_nope: Tensor, q_pe: Tensor, keys: Tensor, forward_batch: Any
-    ) -> Tensor:
-        """Return [num_tokens, num_heads, v_head_dim] over the latents in the cache.
-
-        keys: [num_tokens, 1, kv_lora_rank + qk_rope_head_dim], this step's; they are written first.
-        """
-        rank = self.kv_lora_rank
-        q_nope = bf16_bmm(q_nope.transpose(0, 1), self.w_kc).transpose(0, 1)
-        query = torch.cat([q_nope, q_pe], dim=-1)
-        attended = self.attn_mqa(query, keys, keys[..., :rank], forward_batch)
-        attended = attended.view(-1, self.num_local_heads, rank).transpose(0, 1)
-        return bf16_bmm(attended, self.w_vc).transpose(0, 1)
+    def absorbed_weights(self) -> MlaWeights:
+        """Return what the absorbed form takes; made anew where a loader replaced the factors."""
+        if self._absorbed_weights is None or self._absorbed_weights.w_kc is not self.w_kc:
+            self._absorbed_weights = MlaWeights(
+                q_norm=self.q_a_layernorm.weight.float(),
+                kv_norm=self.kv_a_layernorm.weight.float(),
+                q_b=self.q_b_proj.weight,
+                w_kc=self.w_kc,
+                w_vc=self.w_vc,
+                o=self.o_proj.weight,
+                rope_dim=self.qk_rope_head_dim,
+                eps=self.q_a_layernorm.variance_epsilon,
+                scaling=self.attn_mqa.scaling,
+            )
+        return self._absorbed_weights

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from ..checkpoint import is_moe_layer
 from ..cpu.dense import keep_dense_weights_in_bf16
 from ..cpu.mla import CpuAttentionMLA
+from ..cpu.mlp import CpuMLP
 from ..cpu.norm import CpuRMSNorm
 from ..cpu.register import serves_on_our_cpu
 from ..moe.block import KimiMoE
@@ -77,7 +78,8 @@ class KimiDecoderLayer(nn.Module):
         if is_moe_layer(vars(config), layer_id):
             self.mlp = KimiMoE(config, layer_id, add_prefix("mlp", prefix))
         else:
-            self.mlp = DeepseekV2MLP(
+            mlp_class = CpuMLP if serves_on_our_cpu() else DeepseekV2MLP
+            self.mlp = mlp_class(
                 hidden_size=config.hidden_size,
                 intermediate_size=config.intermediate_size,
                 hidden_act=config.hidden_act,

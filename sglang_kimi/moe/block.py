@@ -11,6 +11,7 @@ from sglang.srt.models.deepseek_v2 import DeepseekV2MLP
 from sglang.srt.utils import add_prefix
 from torch import Tensor, nn
 
+from ..cpu.mlp import CpuMLP
 from ..cpu.register import serves_on_our_cpu
 from ..cpu.routing import sigmoid_routing
 from .layer import ExpertParallelInt4MoE
@@ -40,7 +41,8 @@ class KimiMoE(nn.Module):
         )
         self.experts = ExpertParallelInt4MoE(config, layer_id, add_prefix("experts", prefix))
         is_whole = is_moe_input_scattered_across_dp_ranks()
-        self.shared_experts = DeepseekV2MLP(
+        mlp_class = CpuMLP if serves_on_our_cpu() else DeepseekV2MLP
+        self.shared_experts = mlp_class(
             hidden_size=config.hidden_size,
             intermediate_size=config.moe_intermediate_size * config.n_shared_experts,
             hidden_act=config.hidden_act,

@@ -119,7 +119,9 @@ def test_a_library_that_computes_wrongly_is_not_used_and_the_warning_says_so(
     [
         ("native_moe_int4", "kimi_moe_int4"),
         ("native_bf16_bmm", "kimi_bf16_linear"),
+        ("native_bf16_mlp", "kimi_bf16_mlp"),
         ("native_mla_absorbed_batch", "kimi_mla_absorbed"),
+        ("native_mla_layer", "kimi_mla_layer"),
     ],
 )
 @pytest.mark.parametrize("value", [0.0, torch.nan])

@@ -14,8 +14,8 @@ from torch import nn
 
 from sglang_kimi.cpu.dense import keep_dense_weights_in_bf16
 from sglang_kimi.cpu.norm import CpuRMSNorm
-from sglang_kimi.cpu.rotary import rotate, rotations_at
 from sglang_kimi.cpu.routing import sigmoid_routing
+from sglang_kimi.kernels.mla.rotary import rotate, rotations_at
 from sglang_kimi.step_times import StepTimes
 
 ROUNDING = 1e-5  # float32 sums in another order
