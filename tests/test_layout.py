@@ -28,6 +28,8 @@ HEAVY = ("torch", "transformers", "xgrammar", "llguidance", "jsonschema", "sglan
 HEAVY_ON_PURPOSE = (
     "sglang_kimi.launch.mini",
     *("sglang_kimi.launch.bench.kernel_table", "sglang_kimi.launch.bench.kernel_peers"),
+    *("sglang_kimi.launch.bench.kernel_experts", "sglang_kimi.launch.bench.kt_kernel_rows"),
+    "sglang_kimi.launch.bench.kt_kernel_process",
     *("sglang_kimi.launch.bench.kernel_row", "sglang_kimi.launch.bench.kernel_dense_rows"),
     *("sglang_kimi.launch.bench.layer_experts", "sglang_kimi.launch.bench.layer_table"),
     "sglang_kimi.launch.bench.gguf_kimi",

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median, quantiles
+from typing import Final
 
 import torch
 from torch import Tensor
 
 Form = Callable[[], Tensor]
 Show = Callable[[str], None]
+_LONG_CALL_S: Final = 0.1  # beside it waking threads is nothing
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,20 @@ class Row:
     share: float
     rate: str
     error: float
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Forms measured apart from these seconds: how many times longer than ours they take."""
 
     def ratio(self, form: str) -> float:
         """Return how many times longer another form takes."""
+        if form in self.others:
+            return self.others[form]
         return median(self.seconds[form]) / median(self.seconds["ours"])
 
     def text(self) -> str:
         """Return the printed line."""
         ours = [second * 1e3 for second in self.seconds["ours"]]
-        ratios = "  ".join(
-            f"{form} {self.ratio(form):.1f}x" for form in self.seconds if form != "ours"
-        )
+        forms = [form for form in (*self.seconds, *self.others) if form != "ours"]
+        ratios = "  ".join(f"{form} {self.ratio(form):.1f}x" for form in forms)
         return (
             f"{self.name:<34} {median(ours):>9.2f} {quantiles(ours, n=10)[-1]:>9.2f}"
             f"  {self.rate:>12}  {self.share:>5.0%}  {self.error:>8.1e}  {ratios}"
@@ -60,6 +65,12 @@ def once(form: Form) -> float:
     start = time.perf_counter()
     form()
     return time.perf_counter() - start
+
+
+def awake_once(form: Form) -> float:
+    """Return the seconds of one call after one that wakes the threads, if it is a short one."""
+    seconds = once(form)
+    return once(form) if seconds < _LONG_CALL_S else seconds
 
 
 def times(forms: Mapping[str, Form], rounds: int) -> dict[str, list[float]]:

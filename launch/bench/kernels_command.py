@@ -17,6 +17,12 @@ def add_parser(subjects: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--rounds", type=int, default=15, metavar="N", help="times of each form (default 15)"
     )
+    parser.add_argument(
+        "--kt-kernel",
+        action="store_true",
+        help="time the INT4 experts beside kt-kernel too, installed apart into the user's cache at "
+        "first use (100 MB)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -24,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print; returns the exit status, 1 where a target is missed."""
     from .kernel_table import show_kernels
 
-    misses = show_kernels(args.rounds, lambda text: print(text, flush=True))
+    misses = show_kernels(
+        args.rounds, lambda text: print(text, flush=True), with_kt_kernel=args.kt_kernel
+    )
     for line in misses:
         print(f"bench: missed: {line}")
     return 1 if misses else 0
