@@ -21,8 +21,9 @@ DATA = (
     "sglang_kimi/launch/mini/tiktoken.model",
     "sglang_kimi/launch/mini/chat_template.jinja",
     *(
-        f"sglang_kimi/kernels/native/{file.name}"
-        for file in (ROOT / "kernels/native").glob("*.[ch]*")
+        f"sglang_kimi/{file.relative_to(ROOT)}"
+        for place in ("kernels/native/*.[ch]*", "kernels/moe/configs/*.*")
+        for file in ROOT.glob(place)
     ),
 )
 IGNORED = shutil.ignore_patterns(
