@@ -15,8 +15,8 @@ namespace {
 
 using namespace kimi;
 
-constexpr size_t kManyTokens = 5;       // of one expert: from here on tiles beat rows
-constexpr size_t kMostSums = 1 << 16;  // of one task and matrix: 256 KB, within an L2
+constexpr size_t kManyTokens = 4;      // of one expert: from here on tiles beat rows
+constexpr size_t kMostSums = 1 << 18;  // of one task and matrix: 1 MB; packing pays with long tasks
 
 struct Expert {
   int id;

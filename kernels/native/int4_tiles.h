@@ -2,8 +2,9 @@
 //
 // A tile of rows is transposed once, a lane for each row and in every lane a word of eight codes
 // (it stays in L1), and multiplied with pairs of 16-bit activations, each broadcast to all lanes:
-// twice the products an instruction of float32, and the decode form's exact sums of groups. Codes
-// are taken out of the words beside the products, whose units have no part in it.
+// twice the products an instruction of float32, and the decode form's exact sums of groups. Each
+// pass takes the codes out of the words again: that is cheaper than to store and load them, four
+// times the bytes.
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -17,11 +18,7 @@ constexpr int kTileRows = 2 * kLanes;
 constexpr int kTileGroups = 8;  // their scales are 16 bytes of a row, as the codes of a group
 constexpr int kGroupWords = 4;
 constexpr int kPairs = kGroup / 2;
-#ifdef __AVX512F__
-constexpr int kTokens = 8;  // activation rows of one pass: 16 accumulators of 32 registers
-#else
-constexpr int kTokens = 6;  // 12 accumulators of 16
-#endif
+constexpr int kTokens = 6;  // activation rows of one pass: 12 accumulators; more are no faster
 
 struct Tile {
   alignas(64) int32_t codes[kTileGroups][kGroupWords][kTileRows];
