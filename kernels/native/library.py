@@ -35,6 +35,7 @@ _SIGNATURES: Final = {
         *[_INT] * 5,
     ],
     "kimi_moe_int4": [*[_POINTER] * 3, *[_INT] * 5, *[_POINTER] * 7, _INT],
+    "kimi_route_sigmoid": [*(_POINTER, _POINTER), *[_INT] * 4, *(_POINTER, _POINTER, _INT)],
     "kimi_rms_norm": [
         *(_POINTER, _LONG, *[_POINTER] * 4, _INT, _INT, _FLOAT, _INT),
     ],

@@ -20,6 +20,7 @@ from ..moe.int4_experts import Int4Experts
 from ..moe.int4_format import quantize_int4
 from ..moe.int4_native import native_moe_int4
 from ..moe.int4_reference import ref_moe_int4
+from ..moe.sigmoid_routing import native_route_by_sigmoid, ref_route_by_sigmoid
 from .library import CheckError
 
 _Random = Callable[..., Tensor]
@@ -41,6 +42,7 @@ def check_library(library: ctypes.CDLL) -> None:
         _check_linear(library, random, num_tokens)
     _check_mla(library, random)
     _check_expanded_mla(library, random)
+    _check_routing(library, random)
     _check_mla_layer(library, random)
 
 
@@ -52,6 +54,16 @@ def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> No
     ids = torch.arange(2 * num_tokens, dtype=torch.int32).view(num_tokens, 2) % 4 - 1
     found = native_moe_int4(library, x, experts, ids, weights)
     _compare("kimi_moe_int4", found, ref_moe_int4(x, experts, ids, weights))
+
+
+def _check_routing(library: ctypes.CDLL, random: _Random) -> None:
+    routing = (random(9, 21), random(21), 4, True)
+
+    def by_expert(weights: Tensor, ids: Tensor) -> Tensor:
+        return torch.zeros(9, 21).scatter(1, ids.long(), weights)
+
+    found = by_expert(*native_route_by_sigmoid(library, *routing))
+    _compare("kimi_route_sigmoid", found, by_expert(*ref_route_by_sigmoid(*routing)))
 
 
 def _check_linear(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:

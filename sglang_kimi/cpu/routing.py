@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-EPSILON = 1e-20  # as in the release's code, against a division by nothing
+from sglang_kimi.kernels.moe.sigmoid_routing import route_by_sigmoid
+
 Route = Callable[[Tensor, Tensor, int, bool], tuple[Tensor, Tensor]]
 
 
@@ -21,11 +21,6 @@ def sigmoid_routing(correction_bias: Tensor) -> Route:
         hidden_states: Tensor, gating_output: Tensor, topk: int, renormalize: bool
     ) -> tuple[Tensor, Tensor]:
         """Return weights [num_tokens, topk] float32 and ids int32 from logits of all experts."""
-        scores = gating_output.float().sigmoid()
-        ids = torch.topk(scores + correction_bias, topk, dim=-1, sorted=False).indices
-        weights = scores.gather(1, ids)
-        if renormalize:
-            weights = weights / (weights.sum(dim=-1, keepdim=True) + EPSILON)
-        return weights, ids.to(torch.int32)
+        return route_by_sigmoid(gating_output, correction_bias, topk, renormalize=renormalize)
 
     return route

@@ -11,6 +11,8 @@ from sglang.srt.models.deepseek_v2 import DeepseekV2MLP
 from sglang.srt.utils import add_prefix
 from torch import Tensor, nn
 
+from sglang_kimi.kernels.linear.bf16 import bf16_linear
+
 from ..cpu.mlp import CpuMLP
 from ..cpu.register import serves_on_our_cpu
 from ..cpu.routing import sigmoid_routing
@@ -75,16 +77,22 @@ def expert_choice(config: Any, correction_bias: Tensor) -> dict[str, Any]:
 
 
 class KimiRouter(nn.Module):
-    """Score every expert in float32, as the model was trained."""
+    """Score every expert in float32, as the model was trained.
+
+    The weight is bf16 in the checkpoint: on the CPU it stays so, the product is the same.
+    """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         shape = (config.n_routed_experts, config.hidden_size)
-        self.weight = nn.Parameter(torch.empty(shape))
+        dtype = torch.bfloat16 if serves_on_our_cpu() else None
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype), requires_grad=False)
         self.e_score_correction_bias = nn.Parameter(
             torch.empty(config.n_routed_experts, dtype=torch.float32)
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Return logits [num_tokens, n_routed_experts] float32."""
+        if hidden_states.is_cpu and self.weight.dtype == torch.bfloat16:
+            return bf16_linear(hidden_states.float(), self.weight)
         return nn.functional.linear(hidden_states.float(), self.weight.float())
