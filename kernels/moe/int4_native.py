@@ -2,7 +2,7 @@
 
 Activations are quantised to 16 bits with a scale for each group of 32, whose products are exact;
 the rest is float32. Relative error 5e-5 against float64. Few tokens an expert read the weights row
-by row; from four tokens on a tile of rows is unpacked once for all of them: the same sums of groups.
+by row; from four on a tile of rows is unpacked once for all of them: the same sums of groups.
 """
 
 import ctypes
