@@ -1,6 +1,7 @@
 """Our server as one side of `bench peers`: requests at once, and its steps from inside."""
 
 import json
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ class PeerServer:
     def __enter__(self) -> Self:
         self._server.__enter__()
         try:
-            line = ProgressLine("server")
+            line = ProgressLine("server", sys.stderr)
             self._server.wait_until_ready(_READY_TIMEOUT_S, line)
             line.done("ready")
         except BaseException:
@@ -105,8 +106,11 @@ class PeerServer:
     def _rate(self, path: str, bodies: Sequence[Any], usage: str) -> float:
         """Send all at once; usage: the field of an answer that counts its tokens."""
         started = time.perf_counter()
-        with ThreadPoolExecutor(len(bodies)) as pool:
+        pool = ThreadPoolExecutor(len(bodies))
+        try:
             answers = list(pool.map(lambda body: self._post(path, body), bodies))
+        finally:  # an interrupt does not wait for answers: stopping the server ends them
+            pool.shutdown(wait=False, cancel_futures=True)
         num_tokens = sum(answer[usage]["completion_tokens"] for answer in answers)
         return float(num_tokens / (time.perf_counter() - started))
 

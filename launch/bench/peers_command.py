@@ -1,6 +1,7 @@
 """`sglang-kimi bench peers`: the model's step and the whole server beside ik-llama."""
 
 import argparse
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint and not Path(args.checkpoint, "config.json").is_file():
         print(f"bench: --checkpoint {args.checkpoint}: no config.json there", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped too
     try:
         misses = show_peers(args, lambda text: print(text, flush=True))
     except (ServerError, ConversionError, OSError, subprocess.CalledProcessError) as error:
