@@ -86,6 +86,17 @@ def check_batch(
     if query.dim() != 3 or kv_cache.dim() != 2 or kv_cache.shape[1] != query.shape[2]:
         want = "want query [num_tokens, num_heads, width], kv_cache [num_slots, width]"
         raise ValueError(f"{want}, got {[*query.shape]} and {[*kv_cache.shape]}")
+    return check_sequences(query.shape[0], req_to_token, req_pool_indices, seq_lens, query_lens)
+
+
+def check_sequences(
+    num_tokens: int,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    query_lens: Tensor | None,
+) -> int:
+    """Return what `check_batch` does and raise as it does, without a query."""
     batch = seq_lens.shape[0]
     if req_pool_indices.shape != (batch,):
         raise ValueError(
@@ -93,11 +104,11 @@ def check_batch(
         )
     if query_lens is not None and query_lens.shape != (batch,):
         raise ValueError(f"query_lens: want [{batch}] as seq_lens, got {[*query_lens.shape]}")
-    if not query.is_cpu:
-        return query.shape[0]
+    if not seq_lens.is_cpu:
+        return num_tokens
     counts = [1] * batch if query_lens is None else query_lens.tolist()
-    if sum(counts) > query.shape[0]:
-        raise ValueError(f"query: want {sum(counts)} tokens as query_lens, got {query.shape[0]}")
+    if sum(counts) > num_tokens:
+        raise ValueError(f"query: want {sum(counts)} tokens as query_lens, got {num_tokens}")
     num_requests, context_len = req_to_token.shape
     for row, seq_len, count in zip(
         req_pool_indices.tolist(), seq_lens.tolist(), counts, strict=True

@@ -8,50 +8,38 @@ else plain torch.
 from torch import Tensor
 
 from ..native.library import native_library
-from .absorbed_reference import check_batch
 from .layer_native import can_run, native_mla_layer
 from .layer_reference import ref_mla_layer
+from .layer_step import MlaStep
 from .layer_weights import MlaWeights
 
-__all__ = ["MlaWeights", "mla_layer"]
+__all__ = ["MlaStep", "MlaWeights", "check_step", "mla_layer"]
 
 
-def mla_layer(
-    latents: Tensor,
-    weights: MlaWeights,
-    positions: Tensor,
-    cos_sin_cache: Tensor,
-    kv_cache: Tensor,
-    new_slots: Tensor,
-    req_to_token: Tensor,
-    req_pool_indices: Tensor,
-    seq_lens: Tensor,
-    query_lens: Tensor | None = None,
-) -> Tensor:
+def mla_layer(latents: Tensor, weights: MlaWeights, step: MlaStep, kv_cache: Tensor) -> Tensor:
     """Write a step's latents into the cache and attend its tokens, causally, to their sequences.
 
-    latents:       [num_tokens, q_lora_rank + kv_lora_rank + qk_rope_head_dim] float32 or bfloat16,
-                   as the first product gives them: neither normed nor rotated.
-    positions:     [num_tokens] int64, rows of cos_sin_cache.
-    cos_sin_cache: [max_position, qk_rope_head_dim], cosines then sines of the pairs of neighbours.
-    kv_cache:      [num_slots, kv_lora_rank + qk_rope_head_dim], any float dtype; written in place.
-    new_slots:     [num_tokens] int64, the rows of kv_cache that the tokens get.
-    The last four: as of `absorbed.mla_absorbed_batch`; tokens after those of all sequences are
-                   padding, attend to nothing and write to their slots.
+    latents:  [num_tokens, q_lora_rank + kv_lora_rank + qk_rope_head_dim] float32 or bfloat16, as
+              the first product gives them: neither normed nor rotated.
+    kv_cache: [num_slots, kv_lora_rank + qk_rope_head_dim], any float dtype; written in place.
 
     Returns [num_tokens, hidden_size] in the type of latents; sums in float32.
     Raises ValueError naming the argument that does not fit.
     """
-    rank, rope = weights.kv_norm.shape[0], weights.rope_dim
-    width = weights.q_norm.shape[0] + rank + rope
+    width = weights.q_norm.shape[0] + weights.kv_norm.shape[0] + weights.rope_dim
     if latents.dim() != 2 or latents.shape[1] != width:
         raise ValueError(f"latents: want [num_tokens, {width}] as weights, got {[*latents.shape]}")
-    for name, tensor in (("positions", positions), ("new_slots", new_slots)):
-        if tensor.shape != latents.shape[:1]:
-            raise ValueError(f"{name}: want [{latents.shape[0]}], got {[*tensor.shape]}")
-    lengths = (req_to_token, req_pool_indices, seq_lens, query_lens)
-    check_batch(latents[:, None, -(rank + rope) :], kv_cache, *lengths)
-    arguments = (latents, weights, positions, cos_sin_cache, kv_cache, new_slots, *lengths)
-    if can_run(*arguments) and (library := native_library()):
-        return native_mla_layer(library, *arguments)
-    return ref_mla_layer(*arguments)
+    check_step(step, latents.shape[0], weights, kv_cache)
+    if can_run(latents, weights, step, kv_cache) and (library := native_library()):
+        return native_mla_layer(library, latents, weights, step, kv_cache)
+    return ref_mla_layer(latents, weights, step, kv_cache)
+
+
+def check_step(step: MlaStep, num_tokens: int, weights: MlaWeights, kv_cache: Tensor) -> None:
+    """Raise ValueError, naming what does not fit, unless a step fits its tokens and the cache."""
+    if step.positions.shape[0] != num_tokens:
+        got = [*step.positions.shape]
+        raise ValueError(f"positions, new_slots: want [{num_tokens}] of both, got {got}")
+    width = weights.kv_norm.shape[0] + weights.rope_dim
+    if kv_cache.dim() != 2 or kv_cache.shape[1] != width:
+        raise ValueError(f"kv_cache: want [num_slots, {width}], got {[*kv_cache.shape]}")

@@ -43,17 +43,15 @@ _SIGNATURES: Final = {
         *(_POINTER, _POINTER, _INT, _LONG, _POINTER, _INT, _LONG, *[_POINTER] * 3),
         *(*[_INT] * 4, _FLOAT, _POINTER, _INT),
     ],
-    "kimi_mla_layer": [
-        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _LONG, _POINTER, _POINTER, _INT, _LONG),
-        *(_POINTER, _INT, _LONG, *[_POINTER] * 3, _INT, _POINTER, _INT),
-    ],
+    "kimi_mla_layer": [*[_POINTER] * 4, _INT, _LONG, _POINTER, _INT],
+    "kimi_decoder_layer": [*[_POINTER] * 3, _INT, _LONG, _POINTER, _POINTER, _INT],
     "kimi_bf16_mlp": [_POINTER, _LONG, *[_POINTER] * 3, *[_INT] * 4],
     "kimi_mla_expanded": [
         *(*(_POINTER, _LONG, _LONG) * 3, _POINTER, _POINTER, *[_INT] * 4, _FLOAT, _POINTER, _INT),
     ],
 }
 _WITH_STATUS: Final = frozenset(  # these return an int
-    ("kimi_moe_int4", "kimi_mla_absorbed", "kimi_mla_layer")
+    ("kimi_moe_int4", "kimi_mla_absorbed", "kimi_mla_layer", "kimi_decoder_layer")
 )
 
 

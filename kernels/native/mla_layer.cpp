@@ -30,31 +30,22 @@ void rotate(const float* x, const float* cos_sin, int width, float* out) {
 
 }  // namespace
 
-struct MlaWeights {
-  const float *q_norm, *kv_norm;          // [q_rank], [rank]
-  const uint16_t *q_b, *w_kc, *w_vc, *o;  // [heads * (nope + rope), q_rank], [heads, rank, nope],
-                                          // [heads, value, rank], [hidden, heads * value]
-  int q_rank, rank, nope, rope, value, heads, hidden;
-  float eps, scaling;
-};
-
-// latents [num_tokens, q_rank + rank + rope] float32, contiguous. positions, new_slots [num_tokens]:
-// rows of cos_sin [max_position, rope] and of the cache. The other arguments are kimi_mla_absorbed's. Tokens
-// after those of all sequences are padding: they write their slots and give zeros.
-// y [num_tokens, hidden]. Returns 0, 1 where a slot is outside the
-// cache, or 2 where a position is outside cos_sin.
+// latents [num_tokens, q_rank + rank + rope] float32, contiguous; cache [num_slots, rank + rope], bf16 or
+// float32. Tokens after those of all sequences are padding: they write their slots and give zeros.
+// y [num_tokens, hidden]. Returns 0, 1 where a slot is outside the cache, or 2 where a position is
+// outside cos_sin.
 extern "C" __attribute__((visibility("default"))) int kimi_mla_layer(
-    const MlaWeights* weights, const float* latents, int num_tokens, const int64_t* positions, const float* cos_sin,
-    int64_t max_position, const int64_t* new_slots, void* cache, int is_bf16, int64_t num_slots, const void* slots, int is_int64,
-    int64_t slots_stride, const int64_t* requests, const int64_t* seq_lens, const int64_t* query_lens, int batch,
-    float* y, int num_threads) {
+    const MlaWeights* weights, const MlaStep* step, const float* latents, void* cache, int is_bf16,
+    int64_t num_slots, float* y, int num_threads) {
   const MlaWeights& w = *weights;
+  const int num_tokens = step->num_tokens, batch = step->batch;
+  const int64_t* query_lens = step->query_lens;
   const int width = w.rank + w.rope, head = w.nope + w.rope;
   const int64_t latent = w.q_rank + width, heads = w.heads;
   for (int t = 0; t < num_tokens; t++)
-    if (new_slots[t] < 0 || new_slots[t] >= num_slots) return 1;
+    if (step->new_slots[t] < 0 || step->new_slots[t] >= num_slots) return 1;
   for (int t = 0; t < num_tokens; t++)
-    if (positions[t] < 0 || positions[t] >= max_position) return 2;
+    if (step->positions[t] < 0 || step->positions[t] >= step->max_position) return 2;
   const Floats lora(int64_t(num_tokens) * w.q_rank), full(num_tokens * heads * head);
   const Floats query(num_tokens * heads * width), attended(num_tokens * heads * w.rank);
   const Floats values(num_tokens * heads * w.value), keys(int64_t(num_tokens) * w.rank);
@@ -65,14 +56,14 @@ extern "C" __attribute__((visibility("default"))) int kimi_mla_layer(
                    w.heads * head, num_threads);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1 && num_tokens >= 32)
   for (int t = 0; t < num_tokens; t++) {
-    const float* angles = cos_sin + positions[t] * w.rope;
+    const float* angles = step->cos_sin + step->positions[t] * w.rope;
     for (int h = 0; h < w.heads; h++)
       rotate(full.get() + (t * heads + h) * head + w.nope, angles, w.rope,
              query.get() + (t * heads + h) * width + w.rank);
     std::vector<float> key(width);
     std::copy_n(keys.get() + int64_t(t) * w.rank, w.rank, key.data());
     rotate(latents + t * latent + w.q_rank + w.rank, angles, w.rope, key.data() + w.rank);
-    const int64_t at = new_slots[t] * width;
+    const int64_t at = step->new_slots[t] * width;
     if (is_bf16) {
       for (int i = 0; i < width; i++) static_cast<uint16_t*>(cache)[at + i] = to_bf16(key[i]);
     } else {
@@ -85,9 +76,9 @@ extern "C" __attribute__((visibility("default"))) int kimi_mla_layer(
   if (query_lens) covered = 0;
   for (int s = 0; query_lens && s < batch; s++) covered += query_lens[s];
   std::fill(attended.get() + covered * heads * w.rank, attended.get() + num_tokens * heads * w.rank, 0.0f);
-  const int status = kimi_mla_absorbed(query.get(), cache, is_bf16, num_slots, slots, is_int64, slots_stride, requests,
-                                       seq_lens, query_lens, batch, w.heads, width, w.rank, w.scaling, attended.get(),
-                                       num_threads);
+  const int status = kimi_mla_absorbed(query.get(), cache, is_bf16, num_slots, step->slots, step->is_int64,
+                                       step->slots_stride, step->requests, step->seq_lens, query_lens, batch, w.heads,
+                                       width, w.rank, w.scaling, attended.get(), num_threads);
   if (status) return status;
   kimi_bf16_linear(attended.get(), w.rank, heads * w.rank, w.w_vc, values.get(), w.value, heads * w.value, w.heads,
                    num_tokens, w.rank, w.value, num_threads);

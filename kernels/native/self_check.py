@@ -7,6 +7,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ..decoder.layer_native import native_decoder_layer
+from ..decoder.layer_reference import ref_decoder_layer
+from ..decoder.weights import DecoderWeights, MoeWeights
 from ..linear.bf16_native import native_bf16_bmm, native_bf16_mlp
 from ..linear.bf16_reference import ref_bf16_bmm, ref_bf16_mlp
 from ..mla.absorbed_native import native_mla_absorbed_batch
@@ -15,6 +18,7 @@ from ..mla.expanded_native import native_mla_expanded
 from ..mla.expanded_reference import ref_mla_expanded
 from ..mla.layer_native import native_mla_layer
 from ..mla.layer_reference import ref_mla_layer
+from ..mla.layer_step import MlaStep
 from ..mla.layer_weights import MlaWeights
 from ..moe.int4_experts import Int4Experts
 from ..moe.int4_format import quantize_int4
@@ -43,7 +47,7 @@ def check_library(library: ctypes.CDLL) -> None:
     _check_mla(library, random)
     _check_expanded_mla(library, random)
     _check_routing(library, random)
-    _check_mla_layer(library, random)
+    _check_layer(library, random)
 
 
 def _check_experts(library: ctypes.CDLL, random: _Random, num_tokens: int) -> None:
@@ -90,22 +94,27 @@ def _check_expanded_mla(library: ctypes.CDLL, random: _Random) -> None:
     _compare("kimi_mla_expanded", found, ref_mla_expanded(*batch, scaling=0.1))
 
 
-def _check_mla_layer(library: ctypes.CDLL, random: _Random) -> None:
-    matrices = [
-        random(*shape).bfloat16() for shape in ((80, 40), (2, 64, 8), (2, 24, 64), (48, 48))
-    ]
-    q_b, w_kc, w_vc, o = matrices
+def _check_layer(library: ctypes.CDLL, random: _Random) -> None:
+    shapes = ((80, 40), (2, 64, 8), (2, 24, 64), (64, 48), (136, 64), (2 * 21, 64), (64, 21))
+    q_b, w_kc, w_vc, o, qkv_a, gate_up, down = (random(*shape).bfloat16() for shape in shapes)
     norms = (random(40), random(64))
-    weights = MlaWeights(*norms, q_b, w_kc.mT, w_vc.mT, o, rope_dim=32, eps=1e-5, scaling=0.1)
-    places = torch.tensor([8, 9, 3])
+    mla = MlaWeights(*norms, q_b, w_kc.mT, w_vc.mT, o, rope_dim=32, eps=1e-5, scaling=0.1)
     lens = (torch.tensor([0, 1]), torch.tensor([10, 4]), torch.tensor([2, 1]))
     slots = torch.arange(20, dtype=torch.int32).flip(0).view(2, 10)
-    new = torch.tensor([11, 10, 6])
-    batch = (random(3, 136), weights, places, random(10, 32))
-    cache = random(20, 96)
-    expected = ref_mla_layer(*batch, cache.clone(), new, slots, *lens)
-    found = native_mla_layer(library, *batch, cache, new, slots, *lens)
+    places = (torch.tensor([8, 9, 3]), random(10, 32), torch.tensor([11, 10, 6]))
+    step, latents, cache = MlaStep(*places, slots, *lens), random(3, 136), random(20, 96)
+    expected = ref_mla_layer(latents, mla, step, cache.clone())
+    found = native_mla_layer(library, latents, mla, step, cache)
     _compare("kimi_mla_layer", found, expected)
+    experts = Int4Experts(*quantize_int4(random(5, 2 * 32, 64)), *quantize_int4(random(5, 64, 32)))
+    moe = MoeWeights(random(5, 64).bfloat16(), random(5), experts, 2, True, 2.5)
+    norms = (random(64), random(64))
+    layer = DecoderWeights(*norms, 1e-5, qkv_a, mla, gate_up, down, moe)
+    by_torch = random(2, 3, 64)
+    by_kernel = by_torch.clone()
+    ref_decoder_layer(by_torch[0], by_torch[1], layer, step, cache.clone())
+    native_decoder_layer(library, by_kernel[0], by_kernel[1], layer, step, cache)
+    _compare("kimi_decoder_layer", by_kernel, by_torch)
 
 
 def _compare(name: str, found: Tensor, expected: Tensor) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sglang_kimi.kernels.mla.absorbed import mla_absorbed_batch
-from sglang_kimi.kernels.mla.layer import mla_layer
+from sglang_kimi.kernels.mla.layer import MlaStep, mla_layer
 
 from ..seams import require
 from .data_parallel import prepare_data_parallel
@@ -65,20 +65,26 @@ def create_mla_backend(runner: Any) -> Any:
             """
             if batch.forward_mode.is_idle():  # rows that only fill a step of other ranks
                 return latents.new_zeros(latents.shape[0], attention.o_proj.weight.shape[0])
-            cache = self.token_to_kv_pool.get_key_buffer(attention.layer_id)
-            is_decode = batch.forward_mode.is_decode()
-            return mla_layer(
-                latents,
-                attention.absorbed_weights(),
+            step = self.mla_step(attention, positions, batch)
+            cache = self.latent_cache(attention.layer_id)
+            return mla_layer(latents, attention.absorbed_weights(), step, cache)
+
+        def mla_step(self, attention: Any, positions: torch.Tensor, batch: Any) -> MlaStep:
+            """Return what a step asks of every layer; attention: any layer's MLA module."""
+            return MlaStep(
                 positions,
                 attention.rotary_emb.cos_sin_cache,
-                cache.view(cache.shape[0], -1),
                 batch.out_cache_loc,
                 self.req_to_token_pool.req_to_token,
                 batch.req_pool_indices,
                 batch.seq_lens,
-                None if is_decode else batch.extend_seq_lens,
+                None if batch.forward_mode.is_decode() else batch.extend_seq_lens,
             )
+
+        def latent_cache(self, layer_id: int) -> torch.Tensor:
+            """Return a layer's cache [num_slots, kv_lora_rank + qk_rope_head_dim]."""
+            cache: torch.Tensor = self.token_to_kv_pool.get_key_buffer(layer_id)
+            return cache.view(cache.shape[0], -1)
 
         def forward_expanded(
             self, attention: Any, query: torch.Tensor, latents: torch.Tensor, batch: Any
@@ -91,8 +97,7 @@ def create_mla_backend(runner: Any) -> Any:
             layer = attention.attn_mqa
             location = KVWriteLoc(batch.out_cache_loc, None)
             self.token_to_kv_pool.set_kv_buffer(layer, location, latents.unsqueeze(1), None)
-            cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
-            rows, table = cache.view(cache.shape[0], -1), self.req_to_token_pool.req_to_token
+            rows, table = self.latent_cache(layer.layer_id), self.req_to_token_pool.req_to_token
             return attend_expanded(attention, query, latents, batch, rows, table)
 
         def _forward(
@@ -114,10 +119,9 @@ def create_mla_backend(runner: Any) -> Any:
                 location = KVWriteLoc(batch.out_cache_loc, None)
                 self.token_to_kv_pool.set_kv_buffer(layer, location, k, v)
             query = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim)
-            cache = self.token_to_kv_pool.get_key_buffer(layer.layer_id)
             output = mla_absorbed_batch(
                 query,
-                cache.view(cache.shape[0], -1),
+                self.latent_cache(layer.layer_id),
                 self.req_to_token_pool.req_to_token,
                 batch.req_pool_indices,
                 batch.seq_lens,

@@ -38,6 +38,7 @@ from sglang.srt.utils import BumpAllocator, add_prefix, make_pp_layers
 from torch import Tensor, nn
 
 from ..checkpoint import is_moe_layer
+from ..cpu.decoder import OneRankDecoder
 from ..cpu.dense import keep_dense_weights_in_bf16
 from ..cpu.mla import CpuAttentionMLA
 from ..cpu.mlp import CpuMLP
@@ -152,6 +153,11 @@ class KimiModel(nn.Module):
         if self.pp_group.is_last_rank:
             norm_class = CpuRMSNorm if serves_on_our_cpu() else RMSNorm
             self.norm = norm_class(config.hidden_size, eps=config.rms_norm_eps)
+        self._one_rank: OneRankDecoder | None = None
+
+    def forget_weights(self) -> None:
+        """Forget where the layers' weights lie; to be called once they changed."""
+        self._one_rank = None
 
     def forward(
         self,
@@ -164,6 +170,10 @@ class KimiModel(nn.Module):
         """Return normed hidden states [num_tokens, hidden_size], or what the next stage takes."""
         if self.pp_group.is_first_rank:
             hidden_states = self.embed_tokens(input_ids) if input_embeds is None else input_embeds
+            if self._one_rank is None:
+                self._one_rank = OneRankDecoder([*self.layers])
+            if self._one_rank.takes(hidden_states, forward_batch):
+                return self.norm(*self._one_rank.run(hidden_states, positions, forward_batch))[0]
             residual_batch.start(forward_batch)
         else:
             first = self.layers[self.start_layer]
@@ -278,6 +288,7 @@ class KimiK25ForConditionalGeneration(nn.Module):
         """Split kv_b_proj into the two factors of the absorbed form, per head."""
         if not self.is_loaded:
             stand_in_for_experts(self)
+        self.model.forget_weights()
         for layer in self.model.layers[self.start_layer : self.end_layer]:
             attention = layer.self_attn
             per_head = attention.kv_b_proj.weight.unflatten(

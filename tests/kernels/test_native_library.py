@@ -122,6 +122,7 @@ def test_a_library_that_computes_wrongly_is_not_used_and_the_warning_says_so(
         ("native_bf16_mlp", "kimi_bf16_mlp"),
         ("native_mla_absorbed_batch", "kimi_mla_absorbed"),
         ("native_mla_layer", "kimi_mla_layer"),
+        ("native_decoder_layer", "kimi_decoder_layer"),
         ("native_mla_expanded", "kimi_mla_expanded"),
     ],
 )

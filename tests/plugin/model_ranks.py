@@ -36,14 +36,18 @@ def greedy_on_ranks(
     prompts: list[list[list[int]]],
     num_tokens: int,
     move_to: list[int] | None = None,
+    *,
+    watched: bool = False,
 ) -> list[dict[str, Any]]:
     """Return each rank's answer: `tokens`, and the `expert_bytes` that it holds.
 
     flags: as the server takes them; prompts: the requests of each rank, the same ones on every
     rank unless attention is data parallel. move_to: the expert of each slot after SGLang has
-    moved them between ranks; the tokens chosen after that are `moved_tokens`.
+    moved them between ranks; the tokens chosen after that are `moved_tokens`. watched: choose
+    again with a forward hook on a part of a layer, which counts `seen` calls.
     """
-    return run_ranks(num_ranks, answer, flags, free_port(), prompts, num_tokens, move_to)
+    port = free_port()
+    return run_ranks(num_ranks, answer, flags, port, prompts, num_tokens, move_to, watched)
 
 
 def answer(
@@ -52,17 +56,45 @@ def answer(
     prompts: list[list[list[int]]],
     num_tokens: int,
     move_to: list[int] | None,
+    watched: bool,
 ) -> dict[str, Any]:
     """On one rank: load the model, then prefill and decode this rank's prompts together."""
     rank = torch.distributed.get_rank()
     torch.distributed.destroy_process_group()  # SGLang makes its own
     runner = load(flags, port, rank)
-    tokens = Steps(runner).greedy(prompts[rank], num_tokens)
+    steps = Steps(runner)
+    tokens = steps.greedy(prompts[rank], num_tokens)
     result = {"tokens": tokens, "expert_bytes": expert_bytes(runner.model)}
+    result["in_one_call"] = is_in_one_call(runner)
+    if watched:
+        result |= {"logits": steps.logits} | watch(runner, prompts[rank], num_tokens)
     if move_to is not None:
         move_experts(runner, move_to)
         result["moved_tokens"] = Steps(runner).greedy(prompts[rank], num_tokens)
     return result
+
+
+def watch(runner: Any, prompts: list[list[int]], num_tokens: int) -> dict[str, Any]:
+    """Choose tokens again while somebody watches a layer's MLP."""
+    seen: list[None] = []
+    model = runner.model.model
+    model.layers[1].mlp.register_forward_hook(lambda *_: seen.append(None))
+    model.forget_weights()
+    forget_requests(runner)
+    steps = Steps(runner)
+    tokens = steps.greedy(prompts, num_tokens)
+    result = {"watched_tokens": tokens, "watched_logits": steps.logits, "seen": len(seen)}
+    return result | {"watched_in_one_call": is_in_one_call(runner)}
+
+
+def is_in_one_call(runner: Any) -> bool:
+    """Say whether decode steps ran a layer in one call."""
+    return bool(runner.model.model._one_rank.is_fit)
+
+
+def forget_requests(runner: Any) -> None:
+    runner.req_to_token_pool.clear()
+    runner.token_to_kv_pool_allocator.clear()
 
 
 def move_experts(runner: Any, move_to: list[int]) -> None:
@@ -76,8 +108,7 @@ def move_experts(runner: Any, move_to: list[int]) -> None:
     ExpertLocationUpdater().update(
         layers, placement, update_layer_ids=sorted(layers), nnodes=1, rank=get_parallel().tp_rank
     )
-    runner.req_to_token_pool.clear()
-    runner.token_to_kv_pool_allocator.clear()
+    forget_requests(runner)
 
 
 def load(flags: list[str], port: int, rank: int) -> Any:
@@ -93,7 +124,7 @@ def load(flags: list[str], port: int, rank: int) -> Any:
 
 
 class Steps:
-    """Prefill and decode on one rank."""
+    """Prefill and decode on one rank; logits: the last step's, [num_requests, vocab_size]."""
 
     def __init__(self, runner: Any) -> None:
         self.runner = runner
@@ -145,6 +176,7 @@ class Steps:
         output = self.runner.forward(forward).logits_output
         if forward.forward_mode.is_idle():
             return torch.empty(0, dtype=torch.int64)
+        self.logits = output.next_token_logits.tolist()
         return output.next_token_logits.argmax(dim=-1)
 
     def agree_on_sizes(self, batch: Any) -> Any:

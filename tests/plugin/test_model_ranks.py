@@ -20,11 +20,11 @@ ALL_TO_ALL = ("--moe-a2a-backend", "customized")
 def ranks(mini_checkpoint):
     """Run the mini model on some ranks, each with the prompts of these numbers."""
 
-    def run(prompt_numbers, *flags, move_to=None):
+    def run(prompt_numbers, *flags, **changes):
         model = ["--model-path", str(mini_checkpoint), "--device", "cpu", "--dtype", "float32"]
         prompts = [[PROMPTS[number] for number in numbers] for numbers in prompt_numbers]
         flags = [*model, "--max-total-tokens", "2048", *flags]
-        return greedy_on_ranks(len(prompts), flags, prompts, NUM_TOKENS, move_to)
+        return greedy_on_ranks(len(prompts), flags, prompts, NUM_TOKENS, **changes)
 
     return run
 
@@ -32,7 +32,7 @@ def ranks(mini_checkpoint):
 @pytest.fixture(scope="module")
 def one_rank(ranks):
     """What one rank chooses for every prompt, and the bytes of experts it holds."""
-    [answer] = ranks([[0, 1, 2, 3]])
+    [answer] = ranks([[0, 1, 2, 3]], watched=True)
     return answer
 
 
@@ -43,6 +43,7 @@ def sizes(tp_size, ep_size=1, dp_size=1):
 
 def check(answers, one_rank, prompt_numbers):
     for answer, numbers in zip(answers, prompt_numbers, strict=True):
+        assert not answer["in_one_call"]  # ranks exchange tokens between a layer's parts
         assert answer["tokens"] == [one_rank["tokens"][number] for number in numbers]
 
 
@@ -51,6 +52,14 @@ def test_tensor_and_expert_parallel_ranks_choose_as_one_does_and_share_the_exper
     answers = ranks(everything, *sizes(tp_size=4, ep_size=2))
     check(answers, one_rank, everything)
     assert [4 * answer["expert_bytes"] for answer in answers] == [one_rank["expert_bytes"]] * 4
+
+
+def test_layers_in_one_call_give_the_bits_that_watched_layers_give(one_rank):
+    assert one_rank["in_one_call"]
+    assert not one_rank["watched_in_one_call"]
+    assert one_rank["seen"] == NUM_TOKENS
+    assert one_rank["watched_tokens"] == one_rank["tokens"]
+    assert one_rank["watched_logits"] == one_rank["logits"]
 
 
 def test_one_rank_holds_the_experts_of_the_checkpoint(one_rank, mini_checkpoint):

@@ -1,0 +1,1 @@
+"""A whole decoder layer on one rank."""
