@@ -17,8 +17,7 @@ from sglang_kimi.kernels.native.library import native_library
 from .kernel_dense_rows import show_dense
 from .kernel_experts import DISTINCT, TOP_K, TURNS, Routed, exact_first, random_experts, routed
 from .kernel_peers import Int4PackExperts
-from .kernel_row import Form, Limits, Row, Show, measure_limits, relative_error, times
-from .kernel_row import once as _once
+from .kernel_row import Form, Limits, Row, Show, measure_limits, once, relative_error, times
 from .kt_kernel_rows import BEST, KtKernels
 
 _EXPERTS: Final = (  # hidden_size, moe_intermediate_size, num_experts, num_tokens
@@ -81,7 +80,7 @@ def experts_row(
             "int4pack fp32": _in_turn(inputs, packed.in_float32()),
             "torch": _in_turn(inputs, lambda *one: _apply(ref_moe_int4, experts, one)),
         }
-        forms |= {name: form for name, form in slow.items() if _once(form) < _LONG_CALL_S}
+        forms |= {name: form for name, form in slow.items() if once(form) < _LONG_CALL_S}
     if num_tokens == 1:
         forms["read"] = words.sum
     seconds = times(forms, rounds)

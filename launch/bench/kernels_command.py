@@ -29,7 +29,9 @@ def add_parser(subjects: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; returns the exit status, 1 where a target is missed."""
     from .kernel_table import show_kernels
+    from .other_load import warn_of_other_load
 
+    warn_of_other_load()
     misses = show_kernels(
         args.rounds, lambda text: print(text, flush=True), with_kt_kernel=args.kt_kernel
     )

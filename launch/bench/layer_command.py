@@ -52,11 +52,13 @@ def run(args: argparse.Namespace) -> int:
         return _run_limited(args)
     from .layer_experts import drop_from_page_cache, map_layer
     from .layer_table import show_layer
+    from .other_load import warn_of_other_load
 
     try:
         layer = map_layer(args.directory, args.layer)
     except (OSError, ValueError) as error:
         raise UsageError(f"{args.directory}: {error}") from error
+    warn_of_other_load()
     if args.cold:
         drop_from_page_cache(layer.shards)
     misses = show_layer(layer, args.rounds, lambda text: print(text, flush=True))

@@ -44,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
     from sglang_kimi.launch.server_process import ServerError
 
     from .gguf_kimi import ConversionError
+    from .other_load import warn_of_other_load
     from .peers_table import show_peers
 
     if args.checkpoint and not Path(args.checkpoint, "config.json").is_file():
         print(f"bench: --checkpoint {args.checkpoint}: no config.json there", file=sys.stderr)
         return 1
+    warn_of_other_load()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped too
     try:
         misses = show_peers(args, lambda text: print(text, flush=True))
