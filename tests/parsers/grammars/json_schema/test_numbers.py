@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -226,6 +227,23 @@ def test_beyond_2_to_the_53_exponents_are_for_numbers(
         )
     above = number_terminal(is_integer=False, exclusive_minimum=1e16)
     assert not compiled_terminal(above.expression).accepts(text)
+
+
+@pytest.mark.parametrize("exponent", [-20, -61, -63, -80])
+@pytest.mark.parametrize("keyword", ["minimum", "maximum"])
+def test_a_bound_with_zeros_behind_its_point_is_held(
+    compiled_terminal: Callable[[str], Any], keyword: str, exponent: int
+) -> None:
+    number = float(f"7.797272588552611e{exponent}")
+    for bound in (number, -number):
+        chosen = {"is_integer": False, keyword: bound}
+        terminal = compiled_terminal(number_terminal(**chosen).expression)
+        validator = validator_of(chosen)
+        near = [math.nextafter(bound, end) for end in (-1, 1)]
+        for value in (0.0, bound, *near, bound * 10, bound / 10, bound * 1e3, 0.01, -0.01):
+            for text in {repr(value), f"{Decimal(repr(value)):f}"}:
+                if is_written(text, chosen):
+                    assert terminal.accepts(text) == validator.is_valid(value), (chosen, text)
 
 
 @settings(max_examples=80)
