@@ -1,5 +1,7 @@
 """Fixtures that every test folder may use."""
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +11,22 @@ from hypothesis import settings
 from sglang_kimi.launch.bench.workshop import OURS
 from sglang_kimi.launch.server_process import ServerProcess
 
+# Read when torch is loaded, later. Threads that spin while they wait take the cores from those they
+# wait for, wherever anything else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Tests say what is right, not how fast: a busy machine must not fail them.
 settings.register_profile("sglang-kimi", deadline=None)
 settings.load_profile("sglang-kimi")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the imports made, a million objects, out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

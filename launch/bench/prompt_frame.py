@@ -4,7 +4,7 @@ The tokenizer's files are read here once more, since a judge that shares its tab
 would share its mistakes.
 """
 
-import base64
+import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class TokenTable:
     def __init__(self, directory: Path) -> None:
         """Read tiktoken.model and tokenizer_config.json."""
         lines = (directory / "tiktoken.model").read_bytes().split(b"\n")
-        self._bytes = [base64.b64decode(line.split()[0]) for line in lines if line]
+        self._bytes = [binascii.a2b_base64(line.split()[0]) for line in lines if line]
         config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
         added = {
             int(key): value["content"] for key, value in config["added_tokens_decoder"].items()

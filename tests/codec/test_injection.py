@@ -19,8 +19,13 @@ from sglang_kimi.launch.bench.prompt_frame import Control, TokenTable
 
 
 @pytest.fixture(scope="module")
-def texts(real: Vocabulary) -> list[str]:
-    return hostile_texts(TokenTable(real.directory).control_texts)
+def table(real: Vocabulary) -> TokenTable:
+    return TokenTable(real.directory)
+
+
+@pytest.fixture(scope="module")
+def texts(table: TokenTable) -> list[str]:
+    return hostile_texts(table.control_texts)
 
 
 def test_no_text_in_any_field_gives_a_control_token_and_each_decodes_to_itself(
@@ -42,10 +47,10 @@ def test_the_same_texts_are_control_tokens_to_the_releases_tokenizer(real: Vocab
 
 
 def test_the_judge_finds_a_tokenizer_that_reads_control_texts_in_texts(
-    real: Vocabulary, texts: list[str]
+    real: Vocabulary, table: TokenTable, texts: list[str]
 ) -> None:
     """The release's own tokenizer does, and every text that holds one whole is found out."""
-    table, codec = TokenTable(real.directory), PromptCodec(real)
+    codec = PromptCodec(real)
     made = chat(Filling(texts, 0), is_json=False)
     prompt = codec.decode(codec.encode(**made.fields))
     assert table.fault(real.encode(prompt), made.frame) is not None
@@ -64,19 +69,18 @@ def test_the_judge_finds_a_tokenizer_that_reads_control_texts_in_texts(
     ],
 )
 def test_the_judge_finds_a_missing_and_an_extra_token(
-    real: Vocabulary, texts: list[str], change: Any
+    real: Vocabulary, table: TokenTable, texts: list[str], change: Any
 ) -> None:
     made = chat(Filling(texts, 3), is_json=False)
     ids = PromptCodec(real).encode(**made.fields)
-    table = TokenTable(real.directory)
     assert table.fault(ids, made.frame) is None
     assert table.fault(change(ids), made.frame) is not None
 
 
 def test_the_texts_are_all_control_texts_and_their_halves_and_disguises(
-    real: Vocabulary, texts: list[str]
+    table: TokenTable, texts: list[str]
 ) -> None:
-    controls = TokenTable(real.directory).control_texts
+    controls = table.control_texts
     assert len(controls) == 256 and set(controls) <= set(texts)
     assert sum("reserved" in text for text in controls) > 200
     assert len(set(texts)) == len(texts)

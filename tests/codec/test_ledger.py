@@ -167,12 +167,13 @@ def test_a_digest_carried_on_is_that_of_the_whole(segments: list[list[int]]) -> 
 
 def test_ten_thousand_conversations_take_no_more_memory_than_the_limit_says() -> None:
     limit = 4 * 1024 * 1024
+    token_ids = list(range(10_200))
     gc.collect()
     tracemalloc.start()
     try:
         ledger = TurnLedger(max_bytes=limit)
         for number in range(10_000):
-            output = list(range(number, number + 200))
+            output = token_ids[number : number + 200]
             ledger.record([number, 2], output, Origin("tenant", f"conversation {number}"))
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()

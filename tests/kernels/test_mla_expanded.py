@@ -26,13 +26,14 @@ def make(seq_lens, query_lens, num_heads=3, width=96, rank=64):
 
 
 def exact(query, key, value, seq_lens, query_lens, scaling):
+    query, key, value = query.double(), key.double(), value.double()
     outputs, first_query, first_key = [], 0, 0
     for seq_len, count in zip(seq_lens.tolist(), query_lens.tolist(), strict=True):
         for i in range(count):
             seen = slice(first_key, first_key + seq_len - count + i + 1)
-            scores = torch.einsum("hd,khd->hk", query[first_query + i].double(), key[seen].double())
+            scores = torch.einsum("hd,khd->hk", query[first_query + i], key[seen])
             weights = torch.softmax(scores * scaling, dim=-1)
-            outputs.append(torch.einsum("hk,khd->hd", weights, value[seen].double()))
+            outputs.append(torch.einsum("hk,khd->hd", weights, value[seen]))
         first_query += count
         first_key += seq_len
     return torch.stack(outputs)

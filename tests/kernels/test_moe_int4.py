@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -65,20 +66,26 @@ def naive_matrix(packed: Tensor, scale: Tensor) -> list[list[float]]:
 def naive_moe(x: Tensor, experts: Int4Experts, ids: Tensor, weights: Tensor) -> Tensor:
     out = torch.zeros(x.shape, dtype=torch.float64)
     inter = experts.moe_intermediate_size
+
+    @cache
+    def matrices(expert_id: int) -> tuple[Tensor, Tensor]:
+        w13 = naive_matrix(experts.w13[expert_id], experts.w13_scale[expert_id])
+        w2 = naive_matrix(experts.w2[expert_id], experts.w2_scale[expert_id])
+        return torch.tensor(w13).double(), torch.tensor(w2).double()
+
     for token, (expert_ids, token_weights) in enumerate(
         zip(ids.tolist(), weights.double().tolist(), strict=True)
     ):
         for expert_id, weight in zip(expert_ids, token_weights, strict=True):
             if expert_id < 0:
                 continue
-            w13 = torch.tensor(naive_matrix(experts.w13[expert_id], experts.w13_scale[expert_id]))
-            w2 = torch.tensor(naive_matrix(experts.w2[expert_id], experts.w2_scale[expert_id]))
-            both = w13.double() @ x[token].double()
+            w13, w2 = matrices(expert_id)
+            both = w13 @ x[token].double()
             activated = [
                 gate / (1 + math.exp(-gate)) * up
                 for gate, up in zip(both[:inter].tolist(), both[inter:].tolist(), strict=True)
             ]
-            out[token] += weight * (w2.double() @ torch.tensor(activated, dtype=torch.float64))
+            out[token] += weight * (w2 @ torch.tensor(activated, dtype=torch.float64))
     return out
 
 

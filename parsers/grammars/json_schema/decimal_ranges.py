@@ -134,29 +134,50 @@ def _tails(low: str, high: str | None, room: int) -> tuple[list[str], bool]:
         return [_digits(1, room)] if room > 0 else [], True
     if high == "":
         return ([_repeat("0", 1, room)] if room > 0 else [], True) if low == "" else ([], False)
-    first, low_rest = (int(low[0]), low[1:]) if low[:1].isdigit() else (0, low)
+    num_zeros = _num_zeros(low, high)
+    if num_zeros > 1:
+        # Without this every zero would be a level of nesting, and engines allow 250 of those.
+        low_rest, high_rest = _rest(low, num_zeros), high and high[num_zeros:]
+        found = _branch(f"0{{{num_zeros}}}", low_rest, high_rest, room - num_zeros)
+        if low == "":
+            found.append(f"0{{1,{num_zeros - 1}}}")
+        if high is None:
+            found.append(f"0{{0,{num_zeros - 1}}}[1-9]{_digits(0, max(room - 1, 0))}")
+        return found, low == ""
+    first, low_rest = (0, low) if low in ("", _ABOVE_ZERO) else (int(low[0]), low[1:])
     last, high_rest = (int(high[0]), high[1:]) if high is not None else (9, None)
     if first > last:
         return [], False
     if first == last:
-        return _branch(first, low_rest, high_rest, room), low == ""
+        return _branch(str(first), low_rest, high_rest, room - 1), low == ""
     found = []
     if low_rest:
-        found = _branch(first, low_rest, None, room)
+        found = _branch(str(first), low_rest, None, room - 1)
         first += 1
     if high is not None:
-        found += _branch(last, "", high_rest, room)
+        found += _branch(str(last), "", high_rest, room - 1)
         last -= 1
     if first <= last:
         found.append(_class(first, last) + _digits(0, max(room - 1, 0)))
     return found, low == ""
 
 
-def _branch(digit: int, low: str, high: str | None, room: int) -> list[str]:
-    found, may_be_empty = _tails(low, high, room - 1)
+def _num_zeros(low: str, high: str | None) -> int:
+    """Return how many zeros both bounds begin with."""
+    runs = [] if low in ("", _ABOVE_ZERO) else [len(low) - len(low.lstrip("0"))]
+    runs += [] if high is None else [len(high) - len(high.lstrip("0"))]
+    return min(runs)
+
+
+def _rest(low: str, num_digits: int) -> str:
+    return low if low == _ABOVE_ZERO else low[num_digits:]
+
+
+def _branch(head: str, low: str, high: str | None, room: int) -> list[str]:
+    found, may_be_empty = _tails(low, high, room)
     if not found:
-        return [str(digit)] if may_be_empty else []
-    return [f"{digit}(?:{'|'.join(found)}){'?' if may_be_empty else ''}"]
+        return [head] if may_be_empty else []
+    return [f"{head}(?:{'|'.join(found)}){'?' if may_be_empty else ''}"]
 
 
 def _same_length(low: str, high: str) -> str:

@@ -44,8 +44,9 @@ class Span:
         return self.double_low > 0
 
     def decimals(self) -> tuple[Decimal, Decimal]:
-        """Return the bounds of texts with a point or an exponent; the high one is not below 0."""
-        return Decimal(repr(max(self.double_low, 0.0))), Decimal(repr(self.double_high))
+        """Return the bounds of texts with a point or an exponent, none below 0."""
+        low, high = max(self.double_low, 0.0), max(self.double_high, 0.0)
+        return min(_printed(low)), max(_printed(high))
 
     def fraction_texts(self) -> list[str]:
         """Return alternatives for numbers with digits behind a point."""
@@ -58,11 +59,17 @@ class Span:
             return fractions(Decimal(0), high, above_zero=True)
         return fractions(low, high)
 
-    def whole_texts(self, most: int | None = None) -> list[str]:
+    def whole_texts(self, most: int = _MAX_WHOLE) -> list[str]:
         """Return alternatives for whole numbers without a point, up to `most`."""
-        low = max(self.whole_low or 0, 0)
-        limits = [limit for limit in (self.whole_high, most) if limit is not None]
-        return whole_numbers(low, min([_MAX_WHOLE, *limits]))
+        high = most if self.whole_high is None else min(self.whole_high, most)
+        return whole_numbers(max(self.whole_low or 0, 0), min(high, _MAX_WHOLE))
+
+    def pointed_wholes(self) -> list[str]:
+        """Return alternatives for whole numbers that zeros behind a point may follow."""
+        if self.double_high < max(self.double_low, 0):
+            return []
+        low, high = self.decimals()
+        return whole_numbers(math.ceil(low), min(math.floor(high), 10**MAX_DIGITS - 1))
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,13 @@ class Bounds(Span):
         low = -_MAX_WHOLE if self.whole_low is None else self.whole_low
         high = _MAX_WHOLE if self.whole_high is None else self.whole_high
         return low <= value <= high and abs(value) <= _MAX_WHOLE
+
+
+def _printed(double: float) -> list[Decimal]:
+    """Return the decimals that are printed for a double: the shortest one, a whole one's digits."""
+    shortest = Decimal(repr(double))
+    is_whole = double.is_integer() and double < 10**MAX_DIGITS
+    return [shortest, Decimal(double)] if is_whole else [shortest]
 
 
 def _whole_low(minimum: float | None, exclusive: float | None) -> int | None:

@@ -36,8 +36,8 @@ def multiple_expression(bounds: Bounds, step: Fraction) -> str | None:
     if whole is None or num_places >= _EXACT_DIGITS:
         return None
     # Above, the double of a text with a point may be another multiple, or none.
-    texts = [rf"{text}(?:\.{_ZEROS})?" for text in _wholes(bounds, EXACT_DECIMALS)]
-    texts += _wholes(bounds, None)
+    texts = [rf"{text}(?:\.{_ZEROS})?" for text in _wholes(bounds, ALL_EXACT)]
+    texts += _wholes(bounds)
     found = [_every(texts, whole, rf"(?:\.{_ZEROS})?")] if texts else []
     for num_digits in range(1, num_places + 1):
         tens = 10**num_digits
@@ -78,12 +78,12 @@ def _spelling(value: Fraction) -> str:
     text = decimal_text(value)
     if "." in text:
         return text.replace(".", r"\.") + f"0{{0,{MAX_DIGITS}}}"
-    zeros = rf"(?:\.{_ZEROS})?" if abs(value) <= ALL_EXACT else ""
+    zeros = rf"(?:\.{_ZEROS})?" if value == float(value) else ""
     return ("" if value else "-?") + text + zeros
 
 
-def _wholes(bounds: Bounds, most: int | None) -> list[str]:
-    up, down = (span.whole_texts(most) for span in bounds.spans())
+def _wholes(bounds: Bounds, *most: int) -> list[str]:
+    up, down = (span.whole_texts(*most) for span in bounds.spans())
     return up + [f"-{text}" for text in down]
 
 

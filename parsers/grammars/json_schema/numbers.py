@@ -2,8 +2,10 @@
 
 Held as a validator sees them, which compares doubles: a text passes only if its double does, and
 every double is finite. Not written, though valid: more than 64 digits before or behind the point;
-between two bounds, exponents of whole numbers, and of others unless one digit stands before the
-point; exponents of multiples; fractions of multiples above 1e15.
+beside a bound, exponents of integers, and of others unless one digit stands before the point, and
+digits that are rounded onto the bound, unless they are printed so; exponents of multiples; zeros
+behind the point of multiples above 2**53; more than 15 digits of other fractions of multiples;
+above 1e15, multiples of a step that is a double.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from .decimal_ranges import MAX_DIGITS, exponents, one_of, powers
-from .number_bounds import ALL_EXACT, LEAST_TEXT, MAX_DOUBLE, Bounds, Span
+from .number_bounds import LEAST_TEXT, MAX_DOUBLE, Bounds, Span
 from .number_steps import EXACT_DECIMALS, decimal_text, multiple_expression
 
 __all__ = ["NumberTerminal", "number_format_bounds", "number_terminal"]
@@ -130,11 +132,12 @@ def _integer_texts(bounds: Bounds) -> str | None:
 def _integer_magnitudes(span: Span) -> str | None:
     if span.whole_high is None and (span.whole_low or 0) <= 1:
         return _open_integers(is_above_zero=span.whole_low == 1)
-    texts, exact = span.whole_texts(), span.whole_texts(ALL_EXACT)
-    if not exact:
-        return "|".join(texts) or None
-    with_point = rf"{one_of(exact)}(?:\.{_ZEROS})?"
-    return "|".join([with_point, *(texts if texts != exact else [])])
+    texts, pointed = span.whole_texts(), span.pointed_wholes()
+    if texts == pointed and texts:
+        return rf"{one_of(texts)}(?:\.{_ZEROS})?"
+    # Beyond 2**53 a text with a point is another number than one without.
+    with_point = [rf"{one_of(pointed)}\.{_ZEROS}"] if pointed else []
+    return "|".join(texts + with_point) or None
 
 
 def _open_integers(*, is_above_zero: bool) -> str:

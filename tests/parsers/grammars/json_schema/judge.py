@@ -9,7 +9,7 @@ from sglang_kimi.parsers.grammars.json_schema import SchemaGrammar, write_gramma
 from .conftest import byte_tokenizer
 
 _END = 256
-_WEIGHTS = {ord('"'): 60.0, ord("}"): 40.0, ord("]"): 40.0, ord(":"): 20.0, ord(","): 20.0}
+_COMMON = {ord('"'): 60.0, ord("}"): 40.0, ord("]"): 40.0, ord(":"): 20.0, ord(","): 20.0}
 _LONG = 150  # bytes after which a walk hurries to its end
 _LIMIT = 1500
 
@@ -53,8 +53,8 @@ class Judge:
             assert allowed, f"a dead end after {text!r}"
             if _END in allowed and (len(allowed) == 1 or rng.random() < 0.3):
                 return text.decode()
-            weights = [_weight(byte, len(text) > _LONG) for byte in allowed]
-            token = rng.choices(allowed, weights)[0]
+            weights = _WEIGHTS[len(text) > _LONG]
+            token = rng.choices(allowed, [weights[byte] for byte in allowed])[0]
             if token == _END:
                 return text.decode()
             text.append(token)
@@ -69,7 +69,8 @@ def _allowed(matcher: Any) -> list[int]:
     mask = llguidance.numpy.allocate_token_bitmask(1, _END + 1)
     llguidance.numpy.fill_next_token_bitmask(matcher, mask, 0)
     bits = np.unpackbits(mask[0].view(np.uint8), bitorder="little")
-    return [int(token) for token in np.nonzero(bits[: _END + 1])[0]]
+    allowed: list[int] = np.flatnonzero(bits[: _END + 1]).tolist()
+    return allowed
 
 
 def _weight(byte: int, is_late: bool) -> float:
@@ -79,4 +80,7 @@ def _weight(byte: int, is_late: bool) -> float:
         return 4000
     if byte in b"[{":
         return 0.05 if is_late else 6
-    return _WEIGHTS.get(byte, 0.3 if byte >= 0x80 else 1)
+    return _COMMON.get(byte, 0.3 if byte >= 0x80 else 1)
+
+
+_WEIGHTS = [[_weight(byte, is_late) for byte in range(_END + 1)] for is_late in (False, True)]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +24,12 @@ KEYWORDS = {
     "exclusive_minimum": "exclusiveMinimum",
     "exclusive_maximum": "exclusiveMaximum",
     "multiple_of": "multipleOf",
+}
+MIRRORS = {
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "exclusive_minimum": "exclusive_maximum",
+    "exclusive_maximum": "exclusive_minimum",
 }
 NEAR = [
     0,
@@ -46,7 +53,9 @@ NEAR = [
     -(2**63),
 ]
 DOUBLES = [0.1, 0.5, 1.5, -0.25, 9.99, 10.0, 99.5, 0.001, 1e-7, 1e15, 1e20, -1e20, 1e300, 123.456]
-bounds = st.sampled_from([*NEAR, *DOUBLES]) | st.integers(-2000, 2000)
+# Where whole numbers stop being doubles, and where their shortest texts turn to exponents.
+LARGE = [2**53 - 1, 2**53 + 1, 2.0**53, 2.0**53 + 2, 10**16, 1e16, -(2**53), -(2.0**53), 2.0**63]
+bounds = st.sampled_from([*NEAR, *DOUBLES]) | st.integers(-2000, 2000) | st.sampled_from(LARGE)
 bounds |= st.floats(allow_nan=False, allow_infinity=False)
 whole_steps = st.sampled_from(
     [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 50, 100, 125, 1000]
@@ -90,8 +99,10 @@ def candidate_texts(draw: Callable[..., Any], chosen: dict[str, Any]) -> list[st
         return []
     texts = [repr(number)]
     if isinstance(number, int):
-        texts += [f"{number}.0"] if abs(number) <= 10**15 else []
+        is_double = abs(number) < 1e60 and number == float(number)
+        texts += [f"{number}.0"] if is_double else []
     else:
+        texts += [f"{number:.1f}"] if number.is_integer() and abs(number) < 1e60 else []
         above = repr(math.nextafter(number, math.inf))
         texts += [str(math.floor(number))] if abs(number) < 1e60 else []
         texts += [above] if above != "inf" else []
@@ -129,8 +140,110 @@ def is_written(text: str, chosen: dict[str, Any]) -> bool:
         is_bounded = any("imum" in name for name in chosen)
         return not (chosen["is_integer"] and is_bounded) and "multiple_of" not in chosen
     if chosen.get("multiple_of"):
-        return len(text.lstrip("-").replace(".", "")) <= 15
+        whole, _, fraction = text.lstrip("-").partition(".")
+        if isinstance(chosen["multiple_of"], float) and abs(value) > 10**15:
+            return False
+        return abs(value) <= 2**53 if fraction.strip("0") == "" else len(whole + fraction) <= 15
     return True
+
+
+NEXT_TO_2_53 = ["9007199254740992", "9007199254740994", "9007199254740996"]
+
+
+@pytest.mark.parametrize("end", ["", ".0", ".000"])
+@pytest.mark.parametrize("is_integer", [True, False])
+@pytest.mark.parametrize(
+    ("chosen", "valid"),
+    [
+        ({"minimum": 2.0**53}, NEXT_TO_2_53),
+        ({"minimum": 2**53 + 1}, NEXT_TO_2_53[1:]),
+        ({"exclusive_minimum": 2**53}, NEXT_TO_2_53[1:]),
+        ({"maximum": 2.0**53 + 2}, NEXT_TO_2_53[:2]),
+        ({"maximum": 2**53 + 3}, NEXT_TO_2_53[:2]),
+        ({"exclusive_maximum": 2.0**53 + 2}, NEXT_TO_2_53[:1]),
+        ({"minimum": 2**53, "maximum": 2**53 + 4, "multiple_of": 2}, NEXT_TO_2_53),
+        ({"minimum": 2**53, "maximum": 2**53 + 4, "multiple_of": 4}, NEXT_TO_2_53[::2]),
+    ],
+)
+def test_zeros_behind_the_point_change_no_double_beyond_2_to_the_53(
+    compiled_terminal: Callable[[str], Any],
+    chosen: dict[str, Any],
+    valid: list[str],
+    is_integer: bool,
+    end: str,
+) -> None:
+    terminal = compiled_terminal(number_terminal(is_integer=is_integer, **chosen).expression)
+    assert [text for text in NEXT_TO_2_53 if terminal.accepts(text + end)] == valid
+    chosen = mirrored(chosen)
+    terminal = compiled_terminal(number_terminal(is_integer=is_integer, **chosen).expression)
+    assert [text for text in NEXT_TO_2_53 if terminal.accepts(f"-{text}{end}")] == valid
+
+
+def mirrored(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords that hold for -x where the given ones hold for x."""
+    bounds = {name: value for name, value in chosen.items() if name != "multiple_of"}
+    others = {name: value for name, value in chosen.items() if name not in bounds}
+    return others | {MIRRORS[name]: -value for name, value in bounds.items()}
+
+
+@pytest.mark.parametrize("is_integer", [True, False])
+@pytest.mark.parametrize(
+    ("chosen", "text", "is_valid"),
+    [
+        ({"minimum": 2.0**63}, "9223372036854775808.0", True),
+        ({"minimum": 2**63}, "9223372036854776000.0", True),
+        ({"minimum": 2**63}, "9223372036854774784.0", False),
+        ({"maximum": 2**63 - 1}, "9223372036854774784.0", True),
+        ({"maximum": 2**63 - 1}, "9223372036854775807.0", False),
+        ({"minimum": 2**53 + 1}, "9007199254740993", True),
+        ({"minimum": 2**53 + 1}, "9007199254740993.0", False),
+        ({"minimum": 2**53, "maximum": 2**53 + 3}, "9007199254740995", True),
+        ({"minimum": 2**53, "maximum": 2**53 + 3}, "9007199254740995.0", False),
+        ({"multiple_of": 3}, "9007199254740990.0", True),
+        ({"multiple_of": 3}, "9007199254740991.0", False),
+        ({"minimum": 2**53, "maximum": 2**53 + 8, "multiple_of": 3}, "9007199254740993", True),
+        ({"minimum": 2**53, "maximum": 2**53 + 8, "multiple_of": 3}, "9007199254740993.0", False),
+    ],
+)
+def test_with_a_point_the_double_counts_and_without_one_the_digits(
+    compiled_terminal: Callable[[str], Any],
+    chosen: dict[str, Any],
+    text: str,
+    is_valid: bool,
+    is_integer: bool,
+) -> None:
+    chosen = {"is_integer": is_integer, **chosen}
+    assert validator_of(chosen).is_valid(json.loads(text)) == is_valid
+    assert compiled_terminal(number_terminal(**chosen).expression).accepts(text) == is_valid
+
+
+@pytest.mark.parametrize("text", ["9.007199254740994e15", "9.007199254740994E+15", "1e16", "1e+16"])
+def test_beyond_2_to_the_53_exponents_are_for_numbers(
+    compiled_terminal: Callable[[str], Any], text: str
+) -> None:
+    for chosen in ({"minimum": 2.0**53 + 2}, {"exclusive_minimum": 2**53}, {"maximum": 1e16}):
+        assert compiled_terminal(number_terminal(is_integer=False, **chosen).expression).accepts(
+            text
+        )
+    above = number_terminal(is_integer=False, exclusive_minimum=1e16)
+    assert not compiled_terminal(above.expression).accepts(text)
+
+
+@pytest.mark.parametrize("exponent", [-20, -61, -63, -80])
+@pytest.mark.parametrize("keyword", ["minimum", "maximum"])
+def test_a_bound_with_zeros_behind_its_point_is_held(
+    compiled_terminal: Callable[[str], Any], keyword: str, exponent: int
+) -> None:
+    number = float(f"7.797272588552611e{exponent}")
+    for bound in (number, -number):
+        chosen = {"is_integer": False, keyword: bound}
+        terminal = compiled_terminal(number_terminal(**chosen).expression)
+        validator = validator_of(chosen)
+        near = [math.nextafter(bound, end) for end in (-1, 1)]
+        for value in (0.0, bound, *near, bound * 10, bound / 10, bound * 1e3, 0.01, -0.01):
+            for text in {repr(value), f"{Decimal(repr(value)):f}"}:
+                if is_written(text, chosen):
+                    assert terminal.accepts(text) == validator.is_valid(value), (chosen, text)
 
 
 @settings(max_examples=80)
