@@ -60,13 +60,21 @@ def run(args: argparse.Namespace) -> int:
 
     from .writer import MiniError, write_mini_checkpoint
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no half-written folder stays
+    asked_to_end: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        asked_to_end.append(number)
+        sys.exit(143)  # an exception, so that no half-written folder stays
+
+    signal.signal(signal.SIGTERM, end)
     # The delay keeps the bar away from what takes a moment only.
     with tqdm(
         total=0, unit="B", unit_scale=True, desc="writing", delay=1, file=sys.stderr, leave=False
     ) as bar:
 
         def show(written: int, total: int) -> None:
+            if asked_to_end:  # Python drops an exception that a finalizer was interrupted by
+                sys.exit(143)
             bar.total = total
             bar.update(written - bar.n)
 
