@@ -28,6 +28,7 @@ FIRST_INSTALL_BYTES = 14 * 10**9
 NEXT_INSTALL_BYTES = 5 * 10**9
 """The same when the installer's own cache already holds most packages (it links, not copies)."""
 COMPLETE = ".complete"
+COMPILED = ".compiled"
 DEPS_LINK = "_sglang_kimi_deps.pth"
 STAMP = ".sglang-kimi.json"
 
@@ -102,8 +103,14 @@ def ensure_deps(cache: Path, requirements: Sequence[str]) -> Path:
     removed. What was downloaded stays in the installer's cache.
     """
     deps = cache / deps_name(requirements)
-    if (deps / COMPLETE).is_file() and _runs([str(deps / "bin" / "python"), "-c", ""]):
-        return deps
+    if not ((deps / COMPLETE).is_file() and _runs([str(deps / "bin" / "python"), "-c", ""])):
+        _install(cache, deps, requirements)
+    if not (deps / COMPILED).is_file():
+        _compile(deps)
+    return deps
+
+
+def _install(cache: Path, deps: Path, requirements: Sequence[str]) -> None:
     shutil.rmtree(deps, ignore_errors=True)
     check_disk_space(cache)
     uv = str(find_uv(cache))
@@ -112,7 +119,17 @@ def ensure_deps(cache: Path, requirements: Sequence[str]) -> Path:
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(deps)])
     _run([uv, "pip", "install", "--python", str(deps / "bin" / "python"), *requirements])
     (deps / COMPLETE).write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    return deps
+
+
+def _compile(deps: Path) -> None:
+    """Write bytecode of everything: importing SGLang takes 14 s with it and 32 s without.
+
+    Python would write it by itself, but not under PYTHONDONTWRITEBYTECODE, as in many containers.
+    """
+    say("compiling what is installed to bytecode (once, about a minute)")
+    command = [str(deps / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0"]
+    _runs([*command, str(_site_packages(deps))])  # not all: some files are of other Python versions
+    (deps / COMPILED).touch()
 
 
 def ensure_checkout_venv(root: Path, cache: Path) -> Path:
@@ -122,7 +139,7 @@ def ensure_checkout_venv(root: Path, cache: Path) -> Path:
     wanted = {"deps": str(deps), "pyproject": _digest(root / "pyproject.toml"), "root": str(root)}
     if (
         _read_stamp(venv) == wanted
-        and (deps / COMPLETE).is_file()
+        and all((deps / marker).is_file() for marker in (COMPLETE, COMPILED))
         and _runs([str(python), "-c", ""])
     ):
         return venv

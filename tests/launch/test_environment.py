@@ -75,6 +75,25 @@ def test_nothing_is_called_again_while_nothing_has_changed(world: tuple[Path, Pa
     assert calls.read_text() == before
 
 
+def test_what_is_installed_gets_bytecode_once_whatever_does_not_compile(
+    world: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    checkout, cache, calls = world
+    environment.ensure_checkout_venv(checkout, cache)
+    deps = cache / environment.deps_name(["alpha==1", "beta"])
+    [packages] = deps.glob("lib/*/site-packages")
+    (packages / "alpha.py").write_text("VALUE = 1")
+    (packages / "old.py").write_text("print 'of another Python'")
+    (deps / environment.COMPILED).unlink()  # as an older release left it
+    environment.ensure_checkout_venv(checkout, cache)
+    assert [path.name.split(".")[0] for path in packages.glob("__pycache__/a*.pyc")] == ["alpha"]
+    assert len(installs(calls)) == 3  # the requirements once, the checkout twice
+    (packages / "late.py").write_text("VALUE = 1")
+    environment.ensure_checkout_venv(checkout, cache)
+    assert not [*packages.glob("__pycache__/late*")]
+
+
 def test_another_package_list_reinstalls_the_checkout_but_not_the_requirements(
     world: tuple[Path, Path, Path],
 ) -> None:
