@@ -49,9 +49,10 @@ class MoeWeights:
         """Return them as C++ takes them, None where they lie or are otherwise."""
         is_fit = _are_fit(torch.bfloat16, self.router)
         is_fit = is_fit and _are_fit(torch.float32, self.correction_bias)
-        addresses = self.experts.addresses
-        if not is_fit or addresses is None or not can_run_experts(self.router, self.experts):
+        if not is_fit or not can_run_experts(self.router, self.experts):
             return None
+        addresses = self.experts.addresses
+        assert addresses is not None  # as `can_run_experts` says
         return _NativeMoe(
             *(self.router.data_ptr(), self.correction_bias.data_ptr()),
             (_POINTER * 6)(*(array.data_ptr() for array in addresses)),

@@ -69,16 +69,6 @@ class Multiplier {
   PackedRows packed_;
 };
 
-// gate = silu(gate) * up over one group.
-void activate(float* gate, const float* up) {
-  const __m256 one = _mm256_set1_ps(1.0f);
-  for (int i = 0; i < kGroup; i += 8) {
-    const __m256 value = _mm256_loadu_ps(gate + i);
-    const __m256 sigmoid = _mm256_div_ps(one, one + exp8(-value));
-    _mm256_storeu_ps(gate + i, value * sigmoid * _mm256_loadu_ps(up + i));
-  }
-}
-
 }  // namespace
 
 // Returns -1, or an id that is not below num_experts: then nothing was done.
@@ -124,7 +114,7 @@ extern "C" __attribute__((visibility("default"))) int kimi_moe_int4(
       for (size_t t = 0; t < expert.slots.size(); t++)
         for (int r = 0; r < count; r += kGroup) {
           float* values = gate.data() + t * count + r;
-          activate(values, up.data() + t * count + r);
+          gate_with_silu(values, up.data() + t * count + r, kGroup);
           second.set_group(expert.slots[t], (start + r) / kGroup, values);
         }
     }

@@ -57,4 +57,21 @@ inline __m256 exp8(__m256 x) {
   return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
 
+// gate = silu(gate) * up over `count` floats.
+inline void gate_with_silu(float* gate, const float* up, int count) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  int i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256 value = _mm256_loadu_ps(gate + i);
+    const __m256 sigmoid = _mm256_div_ps(one, _mm256_add_ps(one, exp8(_mm256_sub_ps(_mm256_setzero_ps(), value))));
+    _mm256_storeu_ps(gate + i, _mm256_mul_ps(_mm256_mul_ps(value, sigmoid), _mm256_loadu_ps(up + i)));
+  }
+  if (i == count) return;
+  alignas(32) float last[2][8] = {};
+  std::memcpy(last[0], gate + i, size_t(count - i) * 4);
+  std::memcpy(last[1], up + i, size_t(count - i) * 4);
+  gate_with_silu(last[0], last[1], 8);
+  std::memcpy(gate + i, last[0], size_t(count - i) * 4);
+}
+
 }  // namespace kimi

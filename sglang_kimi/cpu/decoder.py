@@ -73,7 +73,7 @@ def _is_one_plain_rank() -> bool:
 
 def _is_fit(layer: Any, weights: DecoderWeights) -> bool:
     """Say whether the kernel has a layer's weights and nobody watches or changes its parts."""
-    mlp = getattr(layer.mlp, "shared_experts", layer.mlp)
+    mlp = _dense_mlp(layer)
     attention = layer.self_attn
     linears = (attention.fused_qkv_a_proj_with_mqa, attention.q_b_proj, attention.o_proj)
     return (
@@ -84,12 +84,17 @@ def _is_fit(layer: Any, weights: DecoderWeights) -> bool:
     )
 
 
+def _dense_mlp(layer: Any) -> Any:
+    """Return a dense layer's MLP, or the shared expert of one with routed experts."""
+    return getattr(layer.mlp, "shared_experts", layer.mlp)
+
+
 def _is_plain(linear: Any) -> bool:
     return isinstance(linear, LinearBase) and isinstance(linear.quant_method, Bf16LinearMethod)
 
 
 def _weights(layer: Any) -> DecoderWeights:
-    mlp = getattr(layer.mlp, "shared_experts", layer.mlp)
+    mlp = _dense_mlp(layer)
     return DecoderWeights(
         attention_norm=layer.input_layernorm.weight.float(),
         mlp_norm=layer.post_attention_layernorm.weight.float(),
